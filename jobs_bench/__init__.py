@@ -1,0 +1,1 @@
+"""Referee for strategies that choose a data mixture and a LoRA configuration together."""

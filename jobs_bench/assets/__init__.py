@@ -1,0 +1,1 @@
+"""Models and data sets: where they are, and how to get them."""

@@ -1,0 +1,1 @@
+"""The shared evaluator: segments in, outcomes out; the only caller of training."""

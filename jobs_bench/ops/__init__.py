@@ -1,0 +1,1 @@
+"""Operators with a plain reference and a native fast path."""

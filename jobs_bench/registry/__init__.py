@@ -1,0 +1,1 @@
+"""Plug-ins by entry point: listing without importing, loading by name."""

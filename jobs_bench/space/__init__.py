@@ -1,0 +1,1 @@
+"""Typed search spaces in blocks: the data mixture, the model configuration, the training recipe."""

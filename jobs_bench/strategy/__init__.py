@@ -1,0 +1,1 @@
+"""The contract of strategies, and the history they decide from."""

@@ -1,0 +1,1 @@
+"""Conformance kits that any strategy or task can be run through."""

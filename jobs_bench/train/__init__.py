@@ -1,0 +1,1 @@
+"""LoRA training: models with adapters, batches, steps, checkpoints."""

@@ -1,0 +1,1 @@
+"""Rung family: one core that decides what runs next, and the samplers that decide what to try."""
