@@ -152,7 +152,7 @@ class Task(Protocol):
         ...
 
     def signature(self) -> str:
-        """Return a hash of data, templates and code version; results of two signatures do not mix."""
+        """Return a hash of data, templates and code version; those of two do not mix."""
         ...
 
     def evaluator(self, workshop: Workshop) -> Evaluator:
@@ -173,6 +173,8 @@ class ModelFacts:
         hidden: Width of the residual stream.
         vocab: Vocabulary size.
         context: Longest sequence in tokens.
+        kv_width: Output width of the key and value projections, 0: unknown.
+        intermediate: Width of the feed-forward part, 0: unknown.
     """
 
     name: str
@@ -183,6 +185,8 @@ class ModelFacts:
     hidden: int
     vocab: int
     context: int
+    kv_width: int = 0
+    intermediate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
