@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import platformdirs
 
@@ -26,6 +26,8 @@ CACHE_VARIABLE: Final = "JOBS_BENCH_CACHE"
 
 Record = Mapping[str, object]
 Fields = Mapping[str, type | tuple[type, ...]]
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -89,17 +91,21 @@ class Sources:
         paths = (root / folder / name for root in self.roots for name in names)
         return next((path for path in paths if path.is_file()), None)
 
-    def read(self, dataset: str, splits: Sequence[str], fields: Fields) -> list[Record]:
-        """Return the rows of the first of `splits` that is there.
+    def read(
+        self, dataset: str, splits: Sequence[str], fields: Fields, convert: Callable[[Record], T]
+    ) -> list[T]:
+        """Return what `convert` makes of each row of the first of `splits` that is there.
 
         Args:
             dataset: Folder name.
             splits: File names without ``.jsonl``, the preferred one first.
             fields: Fields that every row must have, with their types.
+            convert: May raise `DataError` without a place; file and line are added.
 
         Raises:
             MissingError: None of the splits is on this machine.
-            DataError: The file cannot be read, is empty, or a row is not as `fields` says.
+            DataError: The file cannot be read, is empty, or a row is not as `fields` says or not to
+                the liking of `convert`.
         """
         path = self.find(dataset, splits)
         if path is None:
@@ -110,31 +116,39 @@ class Sources:
                 f"{DATA_VARIABLE} names another folder).",
                 f"jobs-bench fetch {dataset}",
             )
-        return read_jsonl(path, fields)
+        return read_jsonl(path, fields, convert)
 
 
-def read_jsonl(path: Path, fields: Fields) -> list[Record]:
-    """Return the objects of a JSONL file; empty lines are passed over.
+def read_jsonl(path: Path, fields: Fields, convert: Callable[[Record], T]) -> list[T]:
+    """Return what `convert` makes of each object of a JSONL file; empty lines are passed over.
 
     Args:
         path: The file.
         fields: Fields that every row must have, with their types.
+        convert: May raise `DataError` without a place; file and line are added.
 
     Raises:
-        DataError: The file cannot be read or is empty; a line is no JSON object, lacks a field or
-            has one of another type.
+        DataError: The file cannot be read or is empty; a line is no JSON object, lacks a field, has
+            one of another type or an empty one, or `convert` does not like it.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", path) from error
-    rows: list[Record] = []
+    items: list[T] = []
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            rows.append(_parse(line, fields, path, number))
-    if not rows:
+        if not line.strip():
+            continue
+        row = _parse(line, fields, path, number)
+        try:
+            items.append(convert(row))
+        except DataError as error:
+            if error.path is not None:
+                raise
+            raise DataError(str(error), path, number) from error
+    if not items:
         raise DataError("got an empty file; wanted one JSON object a line", path)
-    return rows
+    return items
 
 
 def _parse(line: bytes, fields: Fields, path: Path, number: int) -> Record:
@@ -162,14 +176,18 @@ def _parse(line: bytes, fields: Fields, path: Path, number: int) -> Record:
 
 
 def text(row: Record, name: str) -> str:
-    """Return field `name` of `row`, a text by its `Fields`."""
+    """Return field `name` of `row`.
+
+    Raises:
+        DataError: It is not a text.
+    """
     value = row[name]
     if not isinstance(value, str):
         raise DataError(f"got {name!r}={value!r}; wanted a text")
     return value
 
 
-def multiple_choice(row: Record, dataset: str) -> tuple[tuple[str, ...], int]:
+def multiple_choice(row: Record) -> tuple[tuple[str, ...], int]:
     """Return the options of `row` (field ``choices``) and the index of the right one (``answer``).
 
     Raises:
@@ -177,12 +195,11 @@ def multiple_choice(row: Record, dataset: str) -> tuple[tuple[str, ...], int]:
     """
     options, gold = row["choices"], row["answer"]
     if not isinstance(options, list) or not all(isinstance(o, str) for o in options):
-        raise DataError(f"{dataset}: got the choices {options!r}; wanted a list of texts")
+        raise DataError(f"got the choices {options!r}; wanted a list of texts")
     if not isinstance(gold, int) or not 0 <= gold < len(options) or len(options) < 2:
-        question = str(row.get("question", row.get("query", "")))[:60]
         raise DataError(
-            f"{dataset}: got the answer {gold!r} to {question!r} with {len(options)} choices; "
-            "wanted at least two choices and the index of one of them"
+            f"got the answer {gold!r} with {len(options)} choices; wanted at least two choices and "
+            "the index of one of them, from 0"
         )
     return tuple(options), gold
 
