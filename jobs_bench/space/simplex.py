@@ -94,17 +94,19 @@ class Simplex:
         weights = [w / total for w in weights]
         kept = [w if w >= self.floor - 1e-12 else 0.0 for w in weights]
         if self.caps:
-            kept = _cap([k / math.fsum(kept) for k in kept], self.caps)
-        elif kept == weights and abs(total - 1) < 1e-12:
-            kept = [float(value[d]) for d in self.domains]  # untouched: keep every bit
-            return Mixture(dict(zip(self.domains, kept, strict=True)))
+            kept = _lift(_cap([k / math.fsum(kept) for k in kept], self.caps), self.floor)
+        if abs(total - 1) < 1e-12 and all(
+            abs(a - b) < 1e-12 for a, b in zip(kept, weights, strict=True)
+        ):
+            # untouched: keep every bit, so that realising twice is realising once
+            return Mixture({d: max(float(value[d]), 0.0) for d in self.domains})
         return Mixture.normalised(dict(zip(self.domains, kept, strict=True)))
 
     def decode(self, u: Sequence[float]) -> Mixture:
         """Return the mixture at `u`: stick-breaking with Beta(1, k - i) quantiles.
 
-        Uniform `u` give the uniform (Dirichlet(1, ..., 1)) distribution before flooring and caps, so
-        a Sobol point set stays uniform on the simplex.
+        Uniform `u` give the uniform (Dirichlet(1, ..., 1)) distribution before flooring and
+        caps, so a Sobol point set stays uniform on the simplex.
         """
         k = len(self.domains)
         left = 1.0
@@ -150,6 +152,24 @@ def share_caps(
             "wanted enough rows to draw: add rows, allow more epochs or train less"
         )
     return caps
+
+
+def _lift(weights: list[float], floor: float) -> list[float]:
+    """Return `weights` (sum 1) with those in ``(0, floor)`` raised to `floor`.
+
+    Capping may pour a small rest into an empty domain. What is raised is taken from the weights
+    above the floor in proportion to their excess, which suffices since ``k * floor <= 1``.
+    """
+    low = {i for i, w in enumerate(weights) if 0 < w < floor - 1e-12}
+    if not low:
+        return weights
+    need = math.fsum(floor - weights[i] for i in low)
+    excess = [0.0 if i in low else max(w - floor, 0.0) for i, w in enumerate(weights)]
+    scale = need / math.fsum(excess)
+    return [
+        floor if i in low else w - scale * e
+        for i, (w, e) in enumerate(zip(weights, excess, strict=True))
+    ]
 
 
 def _cap(weights: list[float], caps: Sequence[float]) -> list[float]:
