@@ -1,0 +1,160 @@
+"""From a configuration to trainable parameters: PEFT adapters, or the layers themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import IA3Config, LoraConfig, PeftConfig, get_peft_model
+from torch import Tensor, nn
+
+from jobs_bench.errors import SpaceError
+from jobs_bench.space.configuration import Configuration
+from jobs_bench.task.cost import GROUPS, adapted_layers, adapted_modules
+from jobs_bench.train.language_model import LanguageModel
+
+Trainable = dict[str, nn.Parameter]
+
+
+def method_of(config: Configuration) -> str:
+    """Return the method, ``lora`` where the space does not search it."""
+    return str(config.get("method", "lora"))
+
+
+def layer_modules(model: LanguageModel, config: Configuration) -> list[str]:
+    """Return paths, relative to a layer, of the linear modules that `config` adapts.
+
+    Llama's names are looked up directly. In a model that has none of them, a linear module belongs
+    to ``attention`` when its path says so, else to ``mlp``.
+
+    Raises:
+        SpaceError: The model has no such module.
+    """
+    _, layers = model.layers()
+    paths = [
+        name
+        for name, module in layers[0].named_modules()
+        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+    ]
+    wanted = adapted_modules(config)
+    found = [p for p in paths if p.rsplit(".", 1)[-1] in wanted]
+    if not found:
+        groups = {g for g, names in GROUPS.items() if set(names) & set(wanted)}
+        found = [p for p in paths if ("attention" if "att" in p.lower() else "mlp") in groups]
+    if not found:
+        raise SpaceError(f"got target_modules {wanted}; the layers have {', '.join(paths)}")
+    return found
+
+
+def peft_config(model: LanguageModel, config: Configuration) -> PeftConfig:
+    """Return the PEFT configuration of an adapter.
+
+    Raises:
+        SpaceError: A method that is not an adapter, or modules that the model lacks.
+    """
+    method = method_of(config)
+    name, layers = model.layers()
+    targets = layer_modules(model, config)
+    chosen = list(adapted_layers(config, len(layers)))
+    pattern = name.rsplit(".", 1)[-1]
+    if method == "ia3":
+        exact = [f"{name}.{i}.{path}" for i in chosen for path in targets]
+        inputs = [p for p in exact if p.rsplit(".", 1)[-1] in ("down_proj", "c_proj", "fc2")]
+        return IA3Config(task_type="CAUSAL_LM", target_modules=exact, feedforward_modules=inputs)
+    if method not in ("lora", "rslora", "dora"):
+        raise SpaceError(f"got method={method!r}, which is no adapter")
+    r = int(config.number("r"))
+    root = math.sqrt(r) if method == "rslora" else r
+    alpha = config.number("lora_alpha", config.number("scaling", 1.0) * root)
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=r,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # a real number works and is exported as one
+        lora_dropout=config.number("lora_dropout", 0.0),
+        target_modules=targets,
+        layers_to_transform=chosen,
+        layers_pattern=pattern,
+        use_rslora=method == "rslora",
+        use_dora=method == "dora",
+    )
+
+
+@contextmanager
+def trainable(model: LanguageModel, config: Configuration, seed: int) -> Iterator[Adapted]:
+    """Give `model` fresh trainable parameters for `config`; take them away at the end.
+
+    Initial weights depend on `seed` alone. The base model is the same before and after, to the bit.
+    """
+    if method_of(config) == "full":
+        _, layers = model.layers()
+        prefix = model.layers()[0]
+        chosen = adapted_layers(config, len(layers))
+        params: Trainable = {
+            f"{prefix}.{i}.{name}": p for i in chosen for name, p in layers[i].named_parameters()
+        }
+        before = {name: p.detach().clone() for name, p in params.items()}
+        try:
+            for p in params.values():
+                p.requires_grad_(True)
+            yield Adapted(model, config, params, None)
+        finally:
+            with torch.no_grad():
+                for name, p in params.items():
+                    p.requires_grad_(False).copy_(before[name])
+                    p.grad = None
+        return
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        wrapped: Any = get_peft_model(model.hf, peft_config(model, config))
+    try:
+        params = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
+        yield Adapted(model, config, params, wrapped)
+    finally:
+        wrapped.unload()
+        model.hf.requires_grad_(False)
+
+
+class Adapted:
+    """A model with trainable parameters on it.
+
+    Attributes:
+        model: The model, adapter included.
+        config: What was asked for.
+        params: Trainable parameters by name.
+        wrapped: The `PeftModel`, ``None`` for ``full``.
+    """
+
+    def __init__(
+        self, model: LanguageModel, config: Configuration, params: Trainable, wrapped: Any
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.params = params
+        self.wrapped = wrapped
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of the trainable parameters."""
+        return {n: p.detach().clone().contiguous() for n, p in self.params.items()}
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Put values into the trainable parameters.
+
+        Raises:
+            SpaceError: Other names or shapes, as when forking into another configuration.
+        """
+        have = {n: tuple(p.shape) for n, p in self.params.items()}
+        got = {n: tuple(t.shape) for n, t in state.items()}
+        if have != got:
+            differ = sorted(n for n in have.keys() | got.keys() if have.get(n) != got.get(n))
+            raise SpaceError(
+                f"the checkpoint does not fit {method_of(self.config)}: {len(differ)} tensors "
+                f"differ, the first is {differ[0]}: got {got.get(differ[0])}, wanted "
+                f"{have.get(differ[0])}"
+            )
+        for name, p in self.params.items():
+            p.copy_(state[name])

@@ -1,0 +1,118 @@
+"""A causal language model with its tokenizer, and logits only where they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+
+from jobs_bench.errors import InputError, MissingError
+
+
+class LanguageModel:
+    """A `transformers` causal LM in float32, its parameters frozen.
+
+    Logits at chosen positions are computed by applying the output embedding to their hidden states.
+    Where a model does more than that after its last layer (soft-capping, scaling), the constructor
+    notices that the numbers differ, and all logits are computed and then selected.
+
+    Attributes:
+        hf: The model; adapters are injected into it in place.
+        tokenizer: Its tokenizer.
+        pad_id: Padding token; the end token where the tokenizer has none (padding is never attended
+            to by a real token and never labelled, so the choice does not matter).
+        end_id: End token.
+        context: Longest sequence in tokens.
+        device: Where it runs.
+    """
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        if not (folder / "config.json").is_file():
+            raise MissingError(f"no model in {folder} (no config.json).", "jobs-bench list models")
+        disable_progress_bar()  # a load takes less than a second and the command line has its own
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        loader: Any = AutoModelForCausalLM
+        self.hf = loader.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        self.hf.to(device).eval().requires_grad_(False)
+        self.hf.config.use_cache = False
+        self.device = device
+        if self.tokenizer.eos_token_id is None:
+            raise InputError(f"the tokenizer in {folder} has no end token; wanted one")
+        self.end_id = int(self.tokenizer.eos_token_id)
+        pad = self.tokenizer.pad_token_id
+        self.pad_id = self.end_id if pad is None else int(pad)
+        self.context = int(getattr(self.hf.config, "max_position_embeddings", 1 << 20))
+        self._head_alone = self._head_is_all()
+
+    def encode(self, text: str) -> list[int]:
+        """Return token ids of `text`, without special tokens."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Return token ids of both parts, split as lm-evaluation-harness splits them.
+
+        Trailing spaces of the context belong to the continuation; the continuation's tokens are
+        those of the whole text after as many as the context alone has. An empty context is the
+        beginning token (the end token where there is none).
+        """
+        spaces = len(context) - len(context.rstrip())
+        if spaces:
+            context, continuation = context[:-spaces], context[-spaces:] + continuation
+        if not context:
+            begin = self.tokenizer.bos_token_id
+            return [self.end_id if begin is None else int(begin)], self.encode(continuation)
+        head = self.encode(context)
+        whole = self.encode(context + continuation)
+        return head, whole[len(head) :]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens left out."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def hidden(self, input_ids: Tensor) -> Tensor:
+        """Return last hidden states ``(B, T, d)`` of right-padded ``(B, T)`` ids.
+
+        Attention is causal, so padding on the right needs no mask: no real token sees it.
+        """
+        out: Tensor = self.hf.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
+        return out
+
+    def logits_at(self, input_ids: Tensor, where: Tensor) -> Tensor:
+        """Return ``(n, V)`` logits at the ``n`` positions where the ``(B, T)`` mask is true."""
+        if self._head_alone:
+            logits: Tensor = self.hf.get_output_embeddings()(self.hidden(input_ids)[where])
+            return logits
+        every: Tensor = self.hf(input_ids=input_ids, use_cache=False).logits
+        return every[where]
+
+    @torch.no_grad()
+    def _head_is_all(self) -> bool:
+        if self.hf.get_decoder() is self.hf or self.hf.get_output_embeddings() is None:
+            return False
+        probe = torch.arange(4, device=self.device)[None] % self.hf.config.vocab_size
+        every: Tensor = self.hf(input_ids=probe, use_cache=False).logits[0]
+        alone = self.hf.get_output_embeddings()(self.hidden(probe)[0])
+        return every.shape == alone.shape and torch.equal(every, alone)
+
+    def layers(self) -> tuple[str, nn.ModuleList]:
+        """Return the list of transformer layers and its path in the model.
+
+        Raises:
+            InputError: The model has no such list.
+        """
+        want = self.hf.config.get_text_config().num_hidden_layers
+        for name, module in self.hf.named_modules():
+            if isinstance(module, nn.ModuleList) and len(module) == want:
+                return name, module
+        raise InputError(
+            f"{type(self.hf).__name__} has no list of {want} layers; adapters cannot be placed"
+        )
