@@ -6,7 +6,6 @@ the same; a parity test compares the two. Training rows are written in the same 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -101,16 +100,10 @@ def headqa(row: Record) -> Document:
 
 
 def hellaswag(row: Record) -> Document:
-    """Return a document of HellaSwag, whose texts were cleaned before (see `hellaswag_clean`)."""
+    """Return a document of HellaSwag, whose texts were cleaned when the file was written."""
     options, gold = multiple_choice(row)
     query = text(row, "query")
     return _chosen(f"hellaswag-{row['ind']}", query, query, options, gold)
-
-
-def hellaswag_clean(written: str) -> str:
-    """Return `written` without WikiHow's ``[title]``, ``[step]`` and other bracket artefacts."""
-    cleaned = written.strip().replace(" [title]", ". ")
-    return re.sub(r"\[.*?\]", "", cleaned).replace("  ", " ")
 
 
 def mmlu(row: Record) -> Document:
