@@ -96,7 +96,7 @@ class Simplex:
         if self.caps:
             kept = _lift(_cap([k / math.fsum(kept) for k in kept], self.caps), self.floor)
         if abs(total - 1) < 1e-12 and all(
-            abs(a - b) < 1e-12 for a, b in zip(kept, weights, strict=True)
+            abs(a - b) < 1e-12 and (a > 0) == (b > 0) for a, b in zip(kept, weights, strict=True)
         ):
             # untouched: keep every bit, so that realising twice is realising once
             return Mixture({d: max(float(value[d]), 0.0) for d in self.domains})
