@@ -92,6 +92,10 @@ class FineTuneEvaluator:
             self._model = LanguageModel(Path(self._spec.model_path), self._device)
         return self._model
 
+    def adopt(self, model: LanguageModel) -> None:
+        """Use a model that is loaded already; evaluators of one process may share it."""
+        self._model = model
+
     def _batches(self) -> MixtureStream:
         if self._stream is None:
             recipe = self._spec.recipe

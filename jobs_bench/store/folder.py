@@ -43,6 +43,7 @@ class Manifest:
         higher_is_better: Its direction.
         steps: Steps at which trials can stand; the last one is the horizon.
         full_run_flop: FLOPs of one full run of the default recipe, the unit of ``x``.
+        flop_per_s: Measured speed of a worker, where the budget is in seconds.
         versions: Of the packages and plug-in distributions that ran.
         hardware: Kind of machine: cores, memory, accelerator.
         backend: Which operators were native.
@@ -63,6 +64,7 @@ class Manifest:
     higher_is_better: bool
     steps: tuple[int, ...]
     full_run_flop: float
+    flop_per_s: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
     backend: Mapping[str, Any] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class Manifest:
         """Return what the study's outcome depends on: the payload of its first event."""
         kept = (
             "schema", "task", "strategy", "model", "seed", "budget", "workers", "oracle_seeds",
-            "signature", "metric", "higher_is_better", "steps", "full_run_flop",
+            "signature", "metric", "higher_is_better", "steps", "full_run_flop", "flop_per_s",
         )  # fmt: skip
         plain = json.loads(json.dumps(asdict(self)))
         return {name: plain[name] for name in kept}

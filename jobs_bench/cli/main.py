@@ -1,0 +1,276 @@
+"""``jobs-bench``: every command, thin; what it needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from jobs_bench.errors import InputError, JobsBenchError, OptionError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Referee for strategies that choose a data mixture and a LoRA configuration together.",
+)
+
+EXIT_UNFINISHED = 3
+
+Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(envvar="JOBS_BENCH_DATA", help="Folder with data sets, one folder each."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(help="pocket, smollm2-135m, a hub id or a folder. Default: the task's own."),
+]
+Task = Annotated[str, typer.Option(help="Task, as in pocket_word or arc_easy?horizon=50.")]
+Budget = Annotated[str, typer.Option(help="Total of each study: 8x, 2e6tok, 1e15flop or 3600s.")]
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    strategies = "strategies"
+    tasks = "tasks"
+    models = "models"
+
+
+class Driver(StrEnum):
+    """What runs the segments."""
+
+    auto = "auto"
+    inline = "inline"
+    local = "local"
+
+
+def _print_json(data: object) -> None:
+    print(json.dumps(data, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def _console(*, json_mode: bool = False) -> Console:
+    return Console(stderr=json_mode)
+
+
+@app.command("list")
+def list_(kind: Kind, as_json: Json = False) -> None:
+    """List strategies, tasks or models; nothing is imported."""
+    from jobs_bench.cli import show
+
+    rows = show.models() if kind is Kind.models else show.plugins(kind.value)
+    if as_json:
+        _print_json(rows)
+    else:
+        show.table(_console(), rows)
+
+
+@app.command()
+def info(name: str, model: Model = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Tell all that is known of a strategy or a task."""
+    from jobs_bench.cli import show
+
+    facts = show.info(name, model, data_dir)
+    if as_json:
+        _print_json(facts)
+    else:
+        show.facts(_console(), facts)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check the installation: native operators, plug-ins, models, data."""
+    from jobs_bench.cli import show
+
+    report = show.doctor()
+    if as_json:
+        _print_json(report)
+    else:
+        show.facts(_console(), report)
+
+
+@app.command()
+def fetch(
+    name: str,
+    force: Annotated[bool, typer.Option(help="Fetch it again although it is there.")] = False,
+) -> None:
+    """Get a model or a data set into the user cache."""
+    from jobs_bench.assets.fetch import fetch as get
+
+    console = _console()
+    get(name, lambda text: console.print(text, markup=False, highlight=False), force=force)
+
+
+@app.command()
+def estimate(
+    task: Task,
+    budget: Budget = "8x",
+    model: Model = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what a study would cost, before anything runs."""
+    from jobs_bench.cli import show
+
+    facts = show.estimate(task, model, data_dir, budget)
+    if as_json:
+        _print_json(facts)
+    else:
+        show.facts(_console(), facts)
+
+
+@app.command()
+def run(
+    task: Task,
+    strategy: Annotated[list[str], typer.Option(help="Strategy, as in jobs_paper?n_pilot=8.")],
+    model: Model = None,
+    data_dir: DataDir = None,
+    budget: Budget = "8x",
+    seed: Annotated[list[int] | None, typer.Option(help="Study seed; give several.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Segments at the same time.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the studies.")] = Path("runs"),
+    driver: Annotated[Driver, typer.Option(help="auto: local from two workers on.")] = Driver.auto,
+    oracle_seeds: Annotated[
+        int, typer.Option(min=1, help="Runs on hidden items that a recommendation gets.")
+    ] = 2,
+    as_json: Json = False,
+) -> None:
+    """Run studies: every strategy with every seed; those that are done are skipped."""
+    from jobs_bench.budget import Budget as Total
+    from jobs_bench.cli.compose import BenchSpec
+    from jobs_bench.cli.progress import watch_for
+    from jobs_bench.cli.studies import Order
+    from jobs_bench.cli.studies import run as run_studies
+
+    order = Order(
+        bench=BenchSpec(task, model, None if data_dir is None else str(data_dir)),
+        strategies=tuple(dict.fromkeys(strategy)),
+        seeds=tuple(dict.fromkeys(seed or [0])),
+        budget=Total.parse(budget),
+        workers=workers,
+        out=out,
+        driver=driver.value,
+        oracle_seeds=oracle_seeds,
+    )
+    closed = run_studies(order, watch_for(_console(json_mode=as_json), json=as_json))
+    _report(out, as_json=as_json)
+    if not closed:
+        raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command()
+def resume(
+    folder: Path,
+    data_dir: DataDir = None,
+    driver: Driver = Driver.auto,
+    as_json: Json = False,
+) -> None:
+    """Go on with the unfinished studies at or below a folder."""
+    from jobs_bench.cli.progress import watch_for
+    from jobs_bench.cli.studies import resume as resume_studies
+
+    where = None if data_dir is None else str(data_dir)
+    watch = watch_for(_console(json_mode=as_json), json=as_json)
+    closed = resume_studies(folder, where, driver.value, watch)
+    _report(folder, as_json=as_json)
+    if not closed:
+        raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command()
+def status(folder: Path, as_json: Json = False) -> None:
+    """Tell how far the studies at or below a folder are."""
+    from jobs_bench.cli import show
+    from jobs_bench.report.status import status as states
+
+    rows = [state.to_json() for state in states(folder)]
+    if as_json:
+        _print_json(rows)
+    else:
+        show.table(_console(), rows)
+
+
+@app.command()
+def report(folder: Path, as_json: Json = False) -> None:
+    """Write report.md, report.html and the tables of the studies at or below a folder."""
+    _report(folder, as_json=as_json)
+
+
+@app.command()
+def validate(folder: Path, as_json: Json = False) -> None:
+    """Check the studies at or below a folder: checksums, sums, budgets, order."""
+    from jobs_bench.report.validate import validate as problems_of
+    from jobs_bench.store.folder import study_folders
+
+    found = study_folders(folder)
+    if not found:
+        raise OptionError(f"{folder}: no study here; wanted a folder that `run --out` made")
+    problems = {str(f.root): problems_of(f.root) for f in found}
+    if as_json:
+        _print_json(problems)
+    else:
+        console = _console()
+        for where, lines in problems.items():
+            text = "\n".join(f"  {line}" for line in lines) if lines else "  valid"
+            console.print(f"{where}\n{text}", markup=False, highlight=False)
+    if any(problems.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A study, or a folder with several.")],
+    out: Annotated[Path, typer.Option(help="Folder for best.yaml and the adapter.")],
+    strategy: Annotated[str | None, typer.Option(help="Only studies of this strategy.")] = None,
+    train: Annotated[bool, typer.Option(help="Train and write the adapter.")] = True,
+    seed: Annotated[int, typer.Option(help="Training seed of the adapter.")] = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Write the best recommendation as best.yaml and as a trained PEFT adapter."""
+    from jobs_bench.cli.export import export as write
+
+    console = _console()
+    lines = write(folder, out, strategy=strategy, train=train, seed=seed, data_dir=data_dir)
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+
+
+def _report(folder: Path, *, as_json: bool) -> None:
+    from jobs_bench.cli import show
+    from jobs_bench.report.build import build_report
+
+    made = build_report(folder)
+    if as_json:
+        _print_json(made.to_json())
+        return
+    console = _console()
+    rows: list[dict[str, Any]] = made.to_json()
+    show.leaderboard(console, rows)
+    console.print(f"{folder / 'report.html'}", markup=False, highlight=False)
+
+
+def main() -> None:
+    """Run a command; one line and status 2 for what the user can mend."""
+    try:
+        app()
+    except InputError as err:
+        print(f"jobs-bench: {err}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except JobsBenchError as err:
+        print(f"jobs-bench: {type(err).__name__}: {err}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except OSError as err:
+        if err.filename is None and err.errno is None:
+            raise
+        print(f"jobs-bench: {err}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

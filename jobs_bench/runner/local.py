@@ -1,0 +1,259 @@
+"""The driver of one machine: a process for each slot, so that memory is really returned.
+
+Workers are started with a command that the caller gives and speak JSON, one object a line, over
+their standard input and output. A worker that dies takes its segment with it; the segment is run
+once more in a fresh process, then told as ``crashed``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from jobs_bench.errors import JobsBenchError, WorkerError
+from jobs_bench.runner.executor import OracleRequest
+from jobs_bench.space.configuration import Configuration
+from jobs_bench.store.codec import outcome_from_json, segment_to_json
+from jobs_bench.trial import Outcome, Segment, Status
+
+ATTEMPTS = 2
+
+
+@dataclass(slots=True)
+class _Job:
+    message: dict[str, Any]
+    segment: Segment
+    done: threading.Event = field(default_factory=threading.Event)
+    outcome: Outcome | None = None
+    error: JobsBenchError | None = None
+
+
+class WorkerPool:
+    """Worker processes, shared by the studies of one run.
+
+    Args:
+        command: Starts a worker.
+        hello: First message to each worker: what it needs to build its evaluator.
+        slots: Processes, each started when it is first needed.
+        log_dir: Folder for what workers write to standard error.
+        timeout_s: Longest time for one segment, ``None``: no limit.
+        env: Environment of a worker.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        hello: Mapping[str, Any],
+        slots: int,
+        log_dir: Path,
+        timeout_s: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command = list(command)
+        self._hello = dict(hello)
+        self._log_dir = log_dir
+        self._timeout_s = timeout_s
+        self._env = None if env is None else dict(env)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closing = False
+        self._workers: list[_Worker | None] = [None] * slots
+        log_dir.mkdir(parents=True, exist_ok=True)
+        self._threads = [
+            threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in range(slots)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, message: Mapping[str, Any], segment: Segment) -> _Job:
+        """Queue a job; `segment` names it in a failure."""
+        job = _Job(dict(message), segment)
+        self._jobs.put(job)
+        return job
+
+    def close(self) -> None:
+        """Kill the workers; whatever they were doing is lost."""
+        self._closing = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for worker in self._workers:
+            if worker is not None:
+                worker.kill()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _serve(self, slot: int) -> None:
+        while (job := self._jobs.get()) is not None and not self._closing:
+            try:
+                job.outcome = self._attempt(slot, job)
+            except JobsBenchError as err:
+                job.error = err
+            job.done.set()
+
+    def _attempt(self, slot: int, job: _Job) -> Outcome:
+        status: Status = "crashed"
+        why = ""
+        for _ in range(ATTEMPTS):
+            worker = self._workers[slot]
+            if worker is None:
+                log = self._log_dir / f"worker-{slot}.log"
+                worker = _Worker(self._command, self._hello, log, self._env)
+                self._workers[slot] = worker
+            answer = worker.call(job.message, self._timeout_s)
+            if answer is not None:
+                return outcome_from_json(answer["outcome"])
+            why = worker.obituary()
+            status = "timeout" if worker.timed_out else "crashed"
+            worker.kill()
+            self._workers[slot] = None
+            if worker.timed_out or self._closing:
+                break
+        return Outcome(job.segment, status, (), (), why)
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        hello: Mapping[str, Any],
+        log: Path,
+        env: Mapping[str, str] | None,
+    ) -> None:
+        self._log = log
+        self.timed_out = False
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=None if env is None else dict(env),
+                start_new_session=True,  # Ctrl-C is for the study, which ends its workers itself
+            )
+        answer = self.call(hello, None)
+        if answer is None or "error" in answer:
+            detail = self.obituary() if answer is None else answer["error"]
+            self.kill()
+            raise WorkerError(f"a worker could not start: {detail}")
+
+    def call(self, message: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any] | None:
+        """Send a message and return the answer; ``None`` when the process died or was too slow."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        timer = None
+        if timeout_s is not None:
+            timer = threading.Timer(timeout_s, self._expire)
+            timer.start()
+        try:
+            _send(stdin, message)
+            line = stdout.readline()
+            return None if not line.endswith(b"\n") else _receive(line)
+        except (BrokenPipeError, ConnectionResetError, ValueError):
+            return None
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self) -> None:
+        self.timed_out = True
+        self.kill()
+
+    def obituary(self) -> str:
+        """Return how the process ended, with the end of what it wrote to standard error."""
+        try:
+            code: int | None = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = None
+        tail = self._log.read_text(encoding="utf-8", errors="replace")[-1500:].strip()
+        if code is not None and code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+            how += " (out of memory?)" if code == -signal.SIGKILL and not self.timed_out else ""
+        else:
+            how = "no answer" if code is None else f"exit status {code}"
+        return f"worker: {how}" + (f"; it said: {tail}" if tail else "")
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    continue  # the other end is gone already
+        self._process.wait()
+
+
+def _send(stream: IO[bytes], message: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+def _receive(line: bytes) -> dict[str, Any]:
+    answer = json.loads(line)
+    if not isinstance(answer, dict):
+        raise ValueError(f"got {answer!r}")
+    return answer
+
+
+class LocalExecutor:
+    """Runs the segments of one study in the processes of a pool.
+
+    Args:
+        pool: Shared; not closed with the study.
+        workdir: Folder for the study's checkpoints.
+    """
+
+    def __init__(self, pool: WorkerPool, workdir: Path) -> None:
+        self._pool = pool
+        self._workdir = os.fspath(workdir)
+        self._jobs: dict[Segment, _Job] = {}
+
+    def launch(self, segments: Sequence[Segment]) -> None:
+        """Queue segments."""
+        for segment in segments:
+            message = {"op": "run", "workdir": self._workdir, "segment": segment_to_json(segment)}
+            self._jobs[segment] = self._pool.submit(message, segment)
+
+    def wait(self, segment: Segment) -> Outcome:
+        """Return the outcome of a launched segment."""
+        return _result(self._jobs.pop(segment))
+
+    def oracle(self, requests: Sequence[OracleRequest]) -> list[Outcome]:
+        """Return one outcome a request, in order, run side by side."""
+        jobs = []
+        for request in requests:
+            config = None if request.config is None else request.config.to_json()
+            message = {"op": "oracle", "workdir": self._workdir, "seed": request.seed}
+            nothing = Segment(0, request.config or Configuration(), 0, 0, request.seed)
+            jobs.append(self._pool.submit({**message, "config": config}, nothing))
+        return [_result(job) for job in jobs]
+
+    def discard(self, trial_id: int) -> None:
+        """Drop the checkpoints of a trial that will never be resumed."""
+        message = {"op": "discard", "workdir": self._workdir, "trial": trial_id}
+        self._pool.submit(message, Segment(trial_id, Configuration(), 0, 0, 0))
+
+    def close(self) -> None:
+        """Forget what is still running."""
+        self._jobs.clear()
+
+
+def _result(job: _Job) -> Outcome:
+    # wait in short turns: a signal handler runs only between them
+    while not job.done.wait(timeout=0.2):
+        pass
+    if job.error is not None:
+        raise job.error
+    assert job.outcome is not None  # done without an error
+    return job.outcome
