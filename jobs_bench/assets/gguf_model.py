@@ -77,7 +77,9 @@ def convert_weights(source: Path, folder: Path) -> None:
         elif name.endswith("k_proj.weight"):
             weight = _rows_in_order(weight, kv_heads)
         tensors[name] = np.ascontiguousarray(weight)
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    weights = folder / "model.safetensors"
+    save_file(tensors, str(weights), metadata={"format": "pt"})
+    weights.chmod(0o644)  # it is written for its owner alone
     config = _config(reader, tensors, heads, kv_heads)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

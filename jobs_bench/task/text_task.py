@@ -130,10 +130,14 @@ class TextTask:
 
     def _question_tokens(self, question: Question) -> float:
         context = self._tokens(question.context)
-        if isinstance(question, Choice):  # each option is a sequence of its own
-            return math.fsum(context + self._tokens(o) for o in question.options)
+        if isinstance(question, Choice):
+            # the last token is only predicted: options that differ in nothing else share a row
+            last = max(1, round(self.spec.bytes_per_token))
+            options = [f"{question.delimiter}{option}".encode() for option in question.options]
+            rows = {option[: max(len(option) - last, 0)] for option in options}
+            return math.fsum(context + len(r) / self.spec.bytes_per_token for r in rows)
         if isinstance(question, Exact):
-            return context + self._tokens(question.answer) + 1
+            return context + self._tokens(question.answer)
         gold = context + self._tokens(question.gold)
         longest = self.spec.generation.max_new_tokens if self.spec.generation else 0
         return gold + min(gold, context + longest)
