@@ -74,27 +74,32 @@ class LeakIndex:
 
     def __init__(self, questions: Sequence[str], prompts: Sequence[str] = ()) -> None:
         self._exact = {prompt.strip() for prompt in (*questions, *prompts)}
-        self._runs: set[Words] = set()
-        # by their first SHORT words: whole questions that may stand in a row
+        # whole questions and runs, by their first SHORT words: one look-up a word of a row
         self._whole: dict[Words, set[Words]] = {}
+        self._runs: dict[Words, set[Words]] = {}
         for question in questions:
             w = words(question)
             if len(w) >= SHORT:
                 self._whole.setdefault(w[:SHORT], set()).add(w)
-            self._runs.update(w[i : i + N_GRAM] for i in range(len(w) - N_GRAM + 1))
+                self._runs.setdefault(w[:SHORT], set())
+            for i in range(len(w) - N_GRAM + 1):
+                self._runs.setdefault(w[i : i + SHORT], set()).add(w[i : i + N_GRAM])
 
     def find(self, row: Row) -> Leak | None:
         """Return how `row` gives a question away, or ``None``."""
         if row.prompt.strip() in self._exact:
             return "verbatim"
         w = words(f"{row.prompt} {row.answer}")
+        found: Leak | None = None
         for i in range(len(w) - SHORT + 1):
-            for whole in self._whole.get(w[i : i + SHORT], ()):
-                if w[i : i + len(whole)] == whole:
-                    return "verbatim"
-        if any(w[i : i + N_GRAM] in self._runs for i in range(len(w) - N_GRAM + 1)):
-            return "overlap"
-        return None
+            start = w[i : i + SHORT]
+            if start not in self._runs:
+                continue
+            if any(w[i : i + len(whole)] == whole for whole in self._whole.get(start, ())):
+                return "verbatim"
+            if w[i : i + N_GRAM] in self._runs[start]:
+                found = "overlap"
+        return found
 
 
 def drop_leaks(
