@@ -56,8 +56,7 @@ def build_report(root: Path, *, html: bool = True, markdown: bool = True) -> Rep
     boards, excluded = summarise(studies)
     for study in studies:
         if study.events:
-            name = study.folder.root.resolve().name
-            derived.write(study.folder, derived.tables(study.facts, study.events, name))
+            derived.write(study.folder, derived.tables(study.facts, study.events))
     files = []
     for wanted, name, render in (
         (markdown, "report.md", as_markdown.render),
@@ -80,8 +79,8 @@ def load_all(root: Path) -> Sequence[StudyRecord]:
     studies = load_studies(root)
     if not studies:
         raise InputError(
-            f"{root}: no study at or below it (no manifest.json); wanted a study folder or a folder "
-            "of them, as jobs-bench run writes them"
+            f"{root}: no study at or below it (no manifest.json); wanted a study folder or a "
+            "folder of them, as jobs-bench run writes them"
         )
     return studies
 

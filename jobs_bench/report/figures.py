@@ -10,6 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,7 +27,7 @@ WIDTH_IN = 5.4  # at this width text is readable on a phone without scaling
 _INK = "#010203"
 _FAINT = "#040506"
 _SERIES = tuple(f"#0a0b{i:02x}" for i in range(N_COLOURS))
-_SETTINGS = {
+_SETTINGS: Any = {  # the names of settings are literals in matplotlib's types
     "svg.hashsalt": "jobs-bench",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -111,9 +112,8 @@ def trajectories(board: Board, prefix: str) -> str:
             x, mean, low, high = averaged([beliefs(s) for s in studies])
             if len(x):
                 drawn = True
-                end = max(limit, float(x[-1]))
-                x, mean, low, high = (np.append(v, t) for v, t in
-                                      ((x, end), (mean, mean[-1]), (low, low[-1]), (high, high[-1])))  # fmt: skip
+                x = np.append(x, max(limit, float(x[-1])))
+                mean, low, high = (np.append(v, v[-1]) for v in (mean, low, high))
                 axes.plot(x, mean, drawstyle="steps-post", color=tint, linewidth=1.6)
                 if len(studies) > 1:
                     axes.fill_between(x, low, high, step="post", color=tint, alpha=0.16, lw=0)

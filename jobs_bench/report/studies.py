@@ -123,13 +123,13 @@ def load_study(folder: StudyFolder, name: str) -> StudyRecord:
 
 
 def study_command(manifest: Manifest) -> str:
-    """Return the command line that runs the study again."""
+    """Return the command line that runs the study again, where its data are in the cache."""
     words = ["jobs-bench", "run", "--task", manifest.task, "--strategy", manifest.strategy]
     if manifest.model is not None:
         words += ["--model", manifest.model]
     words += ["--budget", manifest.budget, "--seed", str(manifest.seed)]
     words += ["--workers", str(manifest.workers)]
-    words += ["--oracle-seeds", ",".join(str(s) for s in manifest.oracle_seeds)]
+    words += ["--oracle-seeds", str(len(manifest.oracle_seeds))]
     return shlex.join(words)
 
 

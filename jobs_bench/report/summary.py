@@ -50,13 +50,16 @@ def _conditions(study: StudyRecord) -> tuple[tuple[str, str], ...]:
     """Return what two studies must share to stand on one board, with names."""
     m = study.facts
     default = study.default[0].config if study.default else None
+    budget = Budget.parse(m.budget)
+    machine = repr(sorted(m.hardware.items())) if budget.currency == "s" else "any"
     return (
         ("signature", m.signature),
         ("metric", f"{m.metric} ({'higher' if m.higher_is_better else 'lower'} is better)"),
-        ("budget", str(Budget.parse(m.budget))),
+        ("budget", str(budget)),
         ("steps", str(m.steps)),
         ("FLOPs of a full run", repr(m.full_run_flop)),
         ("default recipe", repr(default)),
+        ("hardware, which a budget in seconds depends on,", machine),
     )
 
 
@@ -179,10 +182,12 @@ def _scored(values: list[Value], runs: Sequence[OracleRun]) -> tuple[Interval, s
     """Return the interval of oracle runs; no mean at all when one of them failed."""
     failed = [r.status for r in runs if r.value is None]
     if not runs:
-        return Interval(None), "no oracle run was made"
+        return Interval(None), "no score: no oracle run was made"
     if failed:
         kinds = ", ".join(sorted(set(failed)))
-        return Interval(None), f"{len(failed)} of {len(runs)} oracle runs failed ({kinds})"
+        return Interval(
+            None
+        ), f"no score: {len(failed)} of {len(runs)} oracle runs failed ({kinds})"
     return over_oracle(values), ""
 
 
@@ -210,7 +215,7 @@ def _strategy(name: str, studies: list[StudyRecord]) -> Row:
         failures=sum(len(s.failed) for s in studies),
         recommended=best["config"],
         recommended_per_seed=per_seed,
-        note=note and f"{note}: a mean over the others would flatter the strategy",
+        note=note,
     )
 
 

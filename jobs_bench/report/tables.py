@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jobs_bench.report.board import Board, Exclusion, Row
 from jobs_bench.report.studies import StudyRecord
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def figure_text(value: float | None, *, sign: bool = False) -> str:
     size = abs(value)
     plus = "+" if sign else ""
     text = f"{value:{plus}.4f}" if size == 0 or 1e-3 <= size < 1e3 else f"{value:{plus}.4g}"
-    return text.replace("-", "−")
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def amount_text(value: float) -> str:
@@ -198,9 +198,8 @@ def per_seed(board: Board) -> Table:
     columns = (
         "strategy", "seed", "believed score", "believed interval", "oracle score", "trial", "why",
     )  # fmt: skip
-    return Table(
-        "What each study believed, and what held", columns, tuple(rows), frozenset({1, 2, 4, 5})
-    )
+    caption = "What each study believed, and what held"
+    return Table(caption, columns, tuple(rows), frozenset({1, 2, 4, 5}))
 
 
 def spending(board: Board) -> Table:
@@ -294,8 +293,5 @@ def study_facts(study: StudyRecord) -> list[tuple[str, str]]:
 
 
 def _pairs(values: Mapping[str, object]) -> str:
-    shown = (
-        f"{k} {v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}"
-        for k, v in values.items()
-    )
-    return ", ".join(shown) or MISSING
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+    return ", ".join(f"{k} {v}" for k, v in texts.items()) or MISSING

@@ -11,9 +11,10 @@ WHISKERS = (
     "Dots: mean score on hidden items. Lines: 95 % intervals, where known. Hollow dots: references."
 )
 TRAJECTORIES = (
-    "Lines: what a strategy believed, after spending so much, that its recommendation would score at "
-    "the full horizon on the items it can see (its own claim, not a measurement; the mean over study "
-    "seeds, from where every seed has a belief; strategies that state none have no line). Bands: "
+    "Lines: what a strategy believed, after spending so much, that its recommendation would score "
+    "at the full horizon on the items it can see (its own claim, not a measurement; the mean over "
+    "study seeds, from where every seed has a belief; strategies that state none have no line). "
+    "Bands: "
     "lowest to highest seed. Diamonds, right of the budget's end: what the final recommendation "
     "scored on hidden items, with its 95 % interval. Dashed: the default recipe on hidden items."
 )

@@ -95,7 +95,7 @@ def derive(folder: StudyFolder) -> dict[str, pd.DataFrame]:
     Raises:
         JournalError: The manifest or the journal is missing or damaged.
     """
-    return tables(folder.manifest(), read(folder.events).events, folder.root.resolve().name)
+    return tables(folder.manifest(), read(folder.events).events)
 
 
 def write(folder: StudyFolder, frames: Mapping[str, pd.DataFrame]) -> None:
@@ -108,7 +108,13 @@ def write(folder: StudyFolder, frames: Mapping[str, pd.DataFrame]) -> None:
         temporary.replace(path)
 
 
-def tables(manifest: Manifest, events: Sequence[Event], study: str) -> dict[str, pd.DataFrame]:
+def study_name(manifest: Manifest) -> str:
+    """Return what names a study in its tables, wherever its folder lies."""
+    place = manifest.task if manifest.model is None else f"{manifest.task}-{manifest.model}"
+    return f"{place}/{manifest.strategy}/seed-{manifest.seed}"
+
+
+def tables(manifest: Manifest, events: Sequence[Event]) -> dict[str, pd.DataFrame]:
     """Return one frame for each of `TABLES`.
 
     ``spent`` is in the budget's currency: in ``points`` and ``segments`` everything the study had
@@ -143,7 +149,9 @@ def tables(manifest: Manifest, events: Sequence[Event], study: str) -> dict[str,
     frames = {name: _frame(name, rows[name]) for name in TABLES}
     configs = _config_columns([t["config"] for t in trials.values()], frames["trials"])
     frames["trials"] = pd.concat([frames["trials"], configs], axis=1)
-    keys = (study, manifest.strategy, manifest.task, manifest.seed)
+    keys: tuple[str | int, ...] = (
+        study_name(manifest), manifest.strategy, manifest.task, manifest.seed,
+    )  # fmt: skip
     for frame in frames.values():
         for i, (name, key) in enumerate(zip(_STUDY, keys, strict=True)):
             frame.insert(

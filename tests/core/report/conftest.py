@@ -26,7 +26,9 @@ STEPS = (10, 40, 100)
 FULL_RUN_FLOP = 1e8
 
 
-def config(weights: Sequence[float] = (0.5, 0.5), domains: Sequence[str] = ("web", "books"), r: int = 8) -> Configuration:  # fmt: skip
+def config(
+    weights: Sequence[float] = (0.5, 0.5), domains: Sequence[str] = ("web", "books"), r: int = 8
+) -> Configuration:
     mixture = Mixture(dict(zip(domains, weights, strict=True)))
     return Configuration({"mixture": mixture, "r": r, "method": "lora", "learning_rate": 2e-4})
 
@@ -154,7 +156,7 @@ def _weights(i: int, k: int) -> list[float]:
 
 def _point(step: int, score: float, se: float, domains: Sequence[str]) -> Point:
     value = Value(score - 1 / step + 0.01, se, 50)
-    return Point(step, value, {"acc": value}, {d: 2.0 for d in domains})
+    return Point(step, value, {"acc": value}, dict.fromkeys(domains, 2.0))
 
 
 @pytest.fixture(name="make_study")
