@@ -51,6 +51,11 @@ def colour(index: int) -> str:
     return f"var(--s{index % N_COLOURS})"
 
 
+def dotted(index: int) -> bool:
+    """Return whether that strategy is drawn dotted and hollow, for colours come round again."""
+    return index // N_COLOURS % 2 == 1
+
+
 def whiskers(board: Board, prefix: str) -> str:
     """Return a dot with its 95 % interval for each row, best at the top; empty without scores."""
     rows = [r for r in board.rows if r.score is not None]
@@ -114,7 +119,8 @@ def trajectories(board: Board, prefix: str) -> str:
                 drawn = True
                 x = np.append(x, max(limit, float(x[-1])))
                 mean, low, high = (np.append(v, v[-1]) for v in (mean, low, high))
-                axes.plot(x, mean, drawstyle="steps-post", color=tint, linewidth=1.6)
+                style = ":" if dotted(i) else "-"
+                axes.plot(x, mean, style, drawstyle="steps-post", color=tint, linewidth=1.6)
                 if len(studies) > 1:
                     axes.fill_between(x, low, high, step="post", color=tint, alpha=0.16, lw=0)
             row = next(r for r in board.rows if r.kind == "strategy" and r.strategy == name)
@@ -123,7 +129,8 @@ def trajectories(board: Board, prefix: str) -> str:
                 at = limit * (1.03 + 0.025 * i)
                 if row.ci_low is not None and row.ci_high is not None:
                     axes.plot([at, at], [row.ci_low, row.ci_high], color=tint, linewidth=1.4)
-                axes.plot([at], [row.score], "D", color=tint, markersize=5)
+                face = "none" if dotted(i) else tint
+                axes.plot([at], [row.score], "D", color=tint, markerfacecolor=face, markersize=5)
         if not drawn:
             return ""
         default = board.row("default recipe").score

@@ -66,7 +66,7 @@ def _view(board: Board, index: int) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(board),
         "whiskers": Markup(figures.whiskers(board, f"w{index}")),
         "trajectories": Markup(figures.trajectories(board, f"t{index}")),
-        "key": [(name, figures.colour(i)) for name, i in order.items()],
+        "key": [(name, figures.colour(i), figures.dotted(i)) for name, i in order.items()],
         "bars": [_Coloured(bars, _colour(bars, order)) for bars in mixtures],
         "widest": max((w for bars in mixtures for _, w in bars.weights), default=1.0),
         "several_axes": len({bars.axis for bars in mixtures}) > 1,

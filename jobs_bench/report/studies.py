@@ -13,6 +13,7 @@ from jobs_bench.budget import Budget, Category, Ledger
 from jobs_bench.errors import JobsBenchError, JournalError
 from jobs_bench.store.codec import (
     Event,
+    charge_from_json,
     outcome_from_json,
     read_number,
     recommendation_from_json,
@@ -153,11 +154,12 @@ def _record(
     oracle: dict[str, list[OracleRun]] = {"base_model": [], "default": [], "recommended": []}
     for event in events:
         if event.type == "finished":
-            outcome = outcome_from_json(event.payload)
-            ledger.add(outcome.charges)
-            trials.add(outcome.segment.trial_id)
-            if outcome.status != "ok":
-                failed.append((outcome, ledger.convert(outcome.charges, currency)))
+            charges = [charge_from_json(c) for c in event.payload["charges"]]
+            ledger.add(charges)
+            trials.add(int(event.payload["segment"]["trial"]))
+            if event.payload["status"] != "ok":  # only these are shown: long curves stay unread
+                outcome = outcome_from_json(event.payload)
+                failed.append((outcome, ledger.convert(charges, currency)))
         elif event.type == "recommended":
             spent = read_number(event.payload["spent"])
             recommendations.append((spent, recommendation_from_json(event.payload)))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from jobs_bench.budget import Budget
 from jobs_bench.report.board import Board, Exclusion, Row
 from jobs_bench.report.studies import StudyRecord
 
@@ -265,6 +266,7 @@ def excluded(exclusions: Sequence[Exclusion]) -> Table:
 def study_facts(study: StudyRecord) -> list[tuple[str, str]]:
     """Return what a reader needs to repeat a study, as (name, value)."""
     m = study.facts
+    spent = f"{amount_text(study.spent)}{Budget.parse(m.budget).currency}"
     facts = [
         ("task", m.task),
         ("model", m.model or MISSING),
@@ -273,7 +275,7 @@ def study_facts(study: StudyRecord) -> list[tuple[str, str]]:
         ("budget", m.budget),
         (
             "spent",
-            f"{amount_text(study.spent)} in {study.trials} trials, {study.segments} segments",
+            f"{spent} in {study.trials} trials, {study.segments} segments",
         ),
         ("workers", str(m.workers)),
         ("oracle seeds", ", ".join(str(s) for s in m.oracle_seeds)),

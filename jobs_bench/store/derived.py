@@ -187,8 +187,8 @@ def _finished(
         )
     )  # fmt: skip
     for point in payload["points"]:
-        for metric, mean, se, n in _measured(point):
-            rows["points"].append((trial, index, point["step"], metric, mean, se, n, spent))
+        step = point["step"]
+        rows["points"] += [(trial, index, step, *found, spent) for found in _measured(point)]
     for charge in payload["charges"]:
         flop = read_number(charge["flop"])
         seconds = float(charge.get("s", math.nan))
@@ -198,13 +198,14 @@ def _finished(
 
 
 def _measured(point: Mapping[str, Any]) -> list[tuple[str, float, float, int]]:
-    values = [("score", point["score"]), *point["metrics"].items()]
-    found = []
-    for name, data in values:
-        value = value_from_json(data)
-        found.append((name, value.mean, value.se, value.n))
-    for domain, loss in point["domain_losses"].items():
-        found.append((f"loss.{domain}", read_number(loss), math.nan, 0))
+    """Return (metric, mean, se, n) of everything measured; there may be millions of these."""
+    mean, se, n = point["score"]
+    found = [
+        ("score", float(mean), float(se), n)
+    ]  # float reads "nan" and "inf" as they are written
+    found += [(name, float(m), float(e), k) for name, (m, e, k) in point["metrics"].items()]
+    losses = point["domain_losses"].items()
+    found += [(f"loss.{domain}", float(loss), math.nan, 0) for domain, loss in losses]
     return found
 
 
