@@ -1,6 +1,8 @@
-"""The fetched SmolLM2, where it is in the cache: the weights and the tokenizer are the real ones."""
+"""The fetched SmolLM2, where it is in the cache: weights and tokenizer are the real ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
@@ -24,10 +26,10 @@ def known() -> ModelFacts:
 def test_it_knows_the_capital_of_france(known: ModelFacts) -> None:
     assert (known.n_layers, known.n_params, known.vocab) == (30, 134_515_008, 49_152)
     tokenizer = AutoTokenizer.from_pretrained(known.path)
-    model = AutoModelForCausalLM.from_pretrained(known.path)
+    model: Any = AutoModelForCausalLM.from_pretrained(known.path)
     assert model.dtype == torch.float32
     assert sum(p.numel() for p in model.parameters()) == known.n_params
-    prompt = tokenizer.apply_chat_template(
+    prompt: Any = tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is the capital of France?"}],
         add_generation_prompt=True,
         return_tensors="pt",
