@@ -1,8 +1,8 @@
 """What is installed: plug-ins by entry point, listed without importing any of them.
 
-A built-in's health is judged by reading its source (its module is there, has the name, and what it
-imports at the top exists). Somebody else's plug-in is imported as well, in a process of its own, and
-the answer is remembered until its file changes.
+A built-in's health is judged by reading its source (its module is there, has the name, and what
+it imports at the top exists). Somebody else's plug-in is imported as well, in a process of its own,
+and the answer is remembered until its file changes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any, cast
 
@@ -45,7 +44,6 @@ def strategy_factory(spec: str) -> Callable[[], Strategy]:
                 f"{parsed.name} makes a {type(strategy).__name__}, which lacks part of the "
                 "strategy contract: info, setup, ask, tell, recommend"
             )
-        strategy.info = replace(strategy.info, name=strategy.info.name or parsed.name)
         return strategy
 
     return make

@@ -35,7 +35,8 @@ class Spec:
         match = _SHAPE.fullmatch(text.strip())
         if match is None or not _NAME.fullmatch(match["name"]):
             raise OptionError(
-                f"got {text!r}; wanted a name, as in bo, hyperband?eta=4 or independent(bo?n_init=4)"
+                f"got {text!r}; wanted a name with options, as in bo, hyperband?eta=4 or "
+                "independent(bo?n_init=4)"
             )
         options: dict[str, str] = {}
         if match["base"] is not None:
