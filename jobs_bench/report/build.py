@@ -10,6 +10,7 @@ from typing import Any
 from jobs_bench.errors import InputError
 from jobs_bench.report import html as as_html
 from jobs_bench.report import markdown as as_markdown
+from jobs_bench.report import words
 from jobs_bench.report.board import Board, Exclusion, Row
 from jobs_bench.report.studies import StudyRecord, load_studies
 from jobs_bench.report.summary import summarise
@@ -36,6 +37,11 @@ class Report:
     def rows(self) -> tuple[Row, ...]:
         """Return the rows of all boards, best first within each."""
         return tuple(row for board in self.boards for row in board.rows)
+
+    @property
+    def message(self) -> str:
+        """Return in a sentence or two how much was found and left out."""
+        return words.overview(self.boards, len(self.excluded))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return one JSON object a row; no value in it is NaN."""

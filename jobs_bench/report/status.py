@@ -53,6 +53,19 @@ class StudyStatus:
         """Return the state as a JSON object."""
         return asdict(self)
 
+    def to_row(self) -> dict[str, Any]:
+        """Return what fits on a line of a terminal."""
+        return {
+            "study": self.study,
+            "state": self.state,
+            "spent": f"{self.spent:.4g} of {self.budget}" if self.budget else "",
+            "trials": self.trials,
+            "failures": self.failures,
+            "believed": self.believed,
+            "score": self.score,
+            "detail": self.detail,
+        }
+
 
 def status(root: Path) -> list[StudyStatus]:
     """Return the state of every study at or below `root`, ordered by path.

@@ -260,7 +260,7 @@ def excluded(exclusions: Sequence[Exclusion]) -> Table:
         for e in exclusions
     )
     columns = ("study", "task", "strategy", "seed", "reason")
-    return Table("Studies that are in no row", columns, rows, frozenset({3}))
+    return Table("Why each was left out", columns, rows, frozenset({3}))
 
 
 def study_facts(study: StudyRecord) -> list[tuple[str, str]]:

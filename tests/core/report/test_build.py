@@ -84,6 +84,7 @@ def test_no_finished_study_is_a_report_that_says_so(tmp_path: Path, make_study: 
     make_study(tmp_path / "a", until="searching")
     report = build_report(tmp_path)
     assert report.rows == ()
+    assert report.message.startswith("No finished study yet")
     for name in ("report.md", "report.html"):
         text = (tmp_path / name).read_text()
         assert "No finished study yet: 1 study found" in text

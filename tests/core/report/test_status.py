@@ -31,6 +31,8 @@ def test_states(tmp_path: Path, make_study: MakeStudy) -> None:
     assert (c.spent, c.believed) == (0.0, None)
     assert (d.strategy, d.budget) == ("random", "4x")
     assert e.detail == "it was never started"
+    assert a.to_row()["spent"] == "2 of 4x"
+    assert d.to_row()["detail"].startswith("events.jsonl:1")
     json.dumps([s.to_json() for s in found], allow_nan=False)
 
 
