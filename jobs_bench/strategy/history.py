@@ -97,6 +97,10 @@ class History:
         record.notes.append(note)
         return record
 
+    def adopt(self, record: TrialRecord) -> None:
+        """Add a record as it is: for wrappers that show a strategy a part of a history."""
+        self._trials[record.trial_id] = record
+
     def close(self, outcome: Outcome) -> TrialRecord:
         """Add an outcome; its trial is created when it is new."""
         segment = outcome.segment

@@ -58,7 +58,7 @@ class Case:
 
     name: str
     task: Synthetic
-    budget: str = "4x"
+    budget: str = "3x"
     workers: int = 1
 
 
@@ -66,16 +66,16 @@ def cases() -> tuple[Case, ...]:
     """Return the listed problems: spaces, pools, workers, failures, NaN, tiny budgets."""
     small, few = small_space(), pool(small_space(), 4, 4)
     return (
-        Case("small space", Synthetic(small), "5x"),
-        Case("three workers", Synthetic(small, seed=1), "6x", workers=3),
+        Case("small space", Synthetic(small), "4x"),
+        Case("three workers", Synthetic(small, seed=1), "5x", workers=3),
         Case("conditional axes, floor and caps", Synthetic(conditional_space(), seed=2)),
         Case("discrete axes", Synthetic(discrete_space(), seed=3)),
         Case("tokens as currency", Synthetic(small, seed=4), "350000tok"),
-        Case("finite pool", Synthetic(small, seed=5, candidates=few), "4x", workers=2),
+        Case("finite pool", Synthetic(small, seed=5, candidates=few), "3x", workers=2),
         Case("pool used up", Synthetic(small, seed=6, candidates=pool(small, 2, 2)), "30x"),
-        Case("some trials fail", Synthetic(small, seed=7, fail_share=0.4), "6x", workers=2),
+        Case("some trials fail", Synthetic(small, seed=7, fail_share=0.4), "4x", workers=2),
         Case("every trial fails", Synthetic(small, seed=8, fail_share=1.0)),
-        Case("some scores are NaN", Synthetic(small, seed=9, nan_share=0.4), "5x"),
+        Case("some scores are NaN", Synthetic(small, seed=9, nan_share=0.4), "4x"),
         Case("every score is NaN", Synthetic(small, seed=10, nan_share=1.0), "3x"),
         Case("budget of one full run", Synthetic(small, seed=11), "1x"),
         Case("budget below a full run", Synthetic(small, seed=12), "0.05x"),
@@ -155,7 +155,7 @@ def check_replay(make: Make) -> None:
     next.
     """
     for case in (c for c in cases() if c.name in ("small space", "some trials fail")):
-        short = dataclasses.replace(case, budget="4x")
+        short = dataclasses.replace(case, budget="3x")
         try:
             events = _drive(_machine(make(), short), short)
         except InputError:

@@ -31,7 +31,7 @@ from jobs_bench.space.native import NativeEncoding
 from jobs_bench_strategies._quiet import quiet
 
 _ROOT_EPS = 1e-8  # keeps the slope of the square root finite at empty domains
-_MAX_ITER = 100
+_MAX_ITER = 60
 
 Mix = Literal["product", "paper"]
 
