@@ -267,6 +267,7 @@ def study_facts(study: StudyRecord) -> list[tuple[str, str]]:
     """Return what a reader needs to repeat a study, as (name, value)."""
     m = study.facts
     spent = f"{amount_text(study.spent)}{Budget.parse(m.budget).currency}"
+    speed = f" at {m.flop_per_s:.4g} FLOP/s, measured" if m.flop_per_s else ""
     facts = [
         ("task", m.task),
         ("model", m.model or MISSING),
@@ -281,7 +282,7 @@ def study_facts(study: StudyRecord) -> list[tuple[str, str]]:
         ("oracle seeds", ", ".join(str(s) for s in m.oracle_seeds)),
         ("metric", f"{m.metric} ({'higher' if m.higher_is_better else 'lower'} is better)"),
         ("steps", ", ".join(str(s) for s in m.steps)),
-        ("full run", f"{m.full_run_flop:.4g} FLOPs"),
+        ("full run", f"{m.full_run_flop:.4g} FLOPs{speed}"),
         ("task signature", m.signature),
         ("tags", ", ".join(m.tags) or MISSING),
         ("hardware", _pairs(m.hardware)),
