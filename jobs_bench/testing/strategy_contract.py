@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -50,6 +51,13 @@ from jobs_bench.trial import Outcome, Proposal
 Make = Callable[[], Strategy]
 
 MAX_EVENTS = 3000
+# last one: asked twice and replayed
+QUICK = (
+    "conditional axes, floor and caps",
+    "finite pool",
+    "every score is NaN",
+    "some trials fail",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +90,27 @@ def cases() -> tuple[Case, ...]:
     )
 
 
-def check_strategy(make: Make) -> None:
+def check_strategy(make: Make, quick: bool = False) -> None:
     """Run every check.
 
     Args:
         make: Returns a fresh strategy, such as the class itself.
+        quick: Fewer and shorter studies, for strategies that take seconds to answer.
 
     Raises:
         AssertionError: The strategy broke its contract; the message says where.
     """
     check_info(make)
     check_before_data(make)
-    check_studies(make)
-    check_ask_is_pure(make)
-    check_replay(make)
+    if quick:
+        short = [dataclasses.replace(c, budget="2.5x") for c in cases() if c.name in QUICK]
+        check_studies(make, short)
+        check_ask_is_pure(make, short[-1:])
+        check_replay(make, short[-1:], most=8)
+    else:
+        check_studies(make)
+        check_ask_is_pure(make)
+        check_replay(make)
 
 
 def check_info(make: Make) -> None:
@@ -138,9 +153,10 @@ def check_studies(make: Make, chosen: Sequence[Case] | None = None) -> None:
         _check_trials(machine, case, events)
 
 
-def check_ask_is_pure(make: Make) -> None:
+def check_ask_is_pure(make: Make, chosen: Sequence[Case] | None = None) -> None:
     """Assert that asking twice under one context gives the same, and leaves the history alone."""
-    for case in (c for c in cases() if c.name in ("three workers", "some trials fail")):
+    both = [c for c in cases() if c.name in ("three workers", "some trials fail")]
+    for case in both if chosen is None else chosen:
         try:
             machine = _machine(_AskedTwice(make(), case.name), case)
         except InputError:
@@ -148,19 +164,24 @@ def check_ask_is_pure(make: Make) -> None:
         _drive(machine, case)
 
 
-def check_replay(make: Make) -> None:
+def check_replay(make: Make, chosen: Sequence[Case] | None = None, most: int = 40) -> None:
     """Assert that a study killed after any event goes on as if nothing had happened.
 
-    At each event a fresh strategy is fed the recorded ones before it, and must compute the same
-    next.
+    A fresh strategy is fed the recorded events before a computed one, and must compute the same.
+
+    Args:
+        make: Returns a fresh strategy.
+        chosen: Problems, by default one without and one with failures.
+        most: Kills a study, evenly spread over its events.
     """
-    for case in (c for c in cases() if c.name in ("small space", "some trials fail")):
-        short = dataclasses.replace(case, budget="3x")
+    both = [c for c in cases() if c.name in ("small space", "some trials fail")]
+    for case in both if chosen is None else chosen:
+        short = dataclasses.replace(case, budget="3x") if chosen is None else case
         try:
             events = _drive(_machine(make(), short), short)
         except InputError:
             continue
-        for cut in _cuts(events):
+        for cut in _cuts(events, most):
             machine = _machine(make(), short)
             for event in events[:cut]:
                 machine.apply(event)
@@ -268,10 +289,10 @@ def _drive(machine: Machine, case: Case) -> list[Event]:
     return events
 
 
-def _cuts(events: Sequence[Event]) -> list[int]:
+def _cuts(events: Sequence[Event], most: int) -> list[int]:
     """Return the positions of computed events: all of a short study, thinned out in a long one."""
     computed = [i for i, e in enumerate(events) if e.type in ("asked", "recommended")]
-    stride = max(1, len(computed) // 40)
+    stride = max(1, math.ceil(len(computed) / most))
     return computed[::stride]
 
 

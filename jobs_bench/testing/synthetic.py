@@ -157,7 +157,8 @@ class Synthetic:
         done = (horizon if step is None else step) / horizon
         # slow learners cross fast ones: the rate depends on the configuration
         rate = 0.3 + 0.7 * _uniform(self.seed, "rate", config.key())
-        return self.limit(config) - 0.5 * ((0.05 + done) ** -rate - 1.05**-rate)
+        gap = math.pow(0.05 + done, -rate) - math.pow(1.05, -rate)
+        return self.limit(config) - 0.5 * gap
 
     def run(self, segment: Segment) -> Outcome:
         """Return the outcome of a segment."""

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from botorch.acquisition import AcquisitionFunction
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.exceptions.errors import CandidateGenerationError
-from botorch.optim import optimize_acqf
+from botorch.optim.optimize import optimize_acqf
 from scipy.stats import qmc
 
 from jobs_bench.space.configuration import Configuration
@@ -73,7 +73,8 @@ class _Search:
         rows = torch.as_tensor(self.encoding.encode_all(configs))
         with torch.no_grad():
             found: np.ndarray = self.acquisition(rows.unsqueeze(1)).numpy()
-        return np.nan_to_num(found, nan=-np.inf)
+        found[np.isnan(found)] = -np.inf
+        return found
 
     def best(
         self, configs: Sequence[Configuration] | dict[Configuration, None]

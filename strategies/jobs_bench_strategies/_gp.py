@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from botorch.models.kernels.categorical import CategoricalKernel
 from botorch.models.transforms.input import InputTransform
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from gpytorch.constraints import GreaterThan
+from gpytorch.distributions import MultivariateNormal
 from gpytorch.kernels import AdditiveKernel, Kernel, MaternKernel, ProductKernel, ScaleKernel
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import GammaPrior, LogNormalPrior
@@ -36,7 +37,7 @@ _MAX_ITER = 60
 Mix = Literal["product", "paper"]
 
 
-class Hellinger(InputTransform, torch.nn.Module):  # type: ignore[misc]  # botorch is untyped
+class Hellinger(InputTransform, torch.nn.Module):
     """Replaces the columns `weights` by their square roots."""
 
     def __init__(self, weights: Sequence[int]) -> None:
@@ -56,7 +57,7 @@ class Hellinger(InputTransform, torch.nn.Module):  # type: ignore[misc]  # botor
         return out
 
 
-class DownTo(Kernel):  # type: ignore[misc]  # gpytorch is untyped
+class DownTo(Kernel):
     """``1 + v (1 - t)(1 - t')`` over one column ``t`` in ``[0, 1]``: 1 at the horizon.
 
     Multiplied with a kernel over configurations it says that short runs see the horizon's landscape
@@ -73,7 +74,8 @@ class DownTo(Kernel):  # type: ignore[misc]  # gpytorch is untyped
     @property
     def v(self) -> Tensor:
         """Return the variance of the deviation at ``t = 0``, relative to the landscape's."""
-        return self.raw_v_constraint.transform(self.raw_v)
+        v: Tensor = self.raw_v_constraint.transform(self.raw_v)
+        return v
 
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **_: object) -> Tensor:
         """Return the covariance matrix, or its diagonal."""
@@ -161,7 +163,7 @@ class Surrogate:
         self.y = torch.as_tensor((tamed - self._mean) / self._sd, dtype=torch.float64)
         # the fit's fallback draws from the priors; a fixed seed keeps it a function of the data
         with quiet(0):
-            self.model = SingleTaskGP(
+            self.model: Any = SingleTaskGP(
                 self.X,
                 self.y.unsqueeze(-1),
                 covar_module=kernel,
@@ -187,14 +189,17 @@ class Surrogate:
     def joint(self, X: np.ndarray) -> np.ndarray:
         """Return the posterior covariance of the noise-free standardised score, ``(n, n)``."""
         with quiet(0), torch.no_grad():
-            posterior = self.model.posterior(torch.as_tensor(X, dtype=torch.float64))
-            cov: np.ndarray = posterior.mvn.covariance_matrix.numpy()
+            # without an outcome transform, whose posterior has no covariance
+            rows = self.model.transform_inputs(torch.as_tensor(X, dtype=torch.float64))
+            joint: MultivariateNormal = self.model(rows)
+            cov: np.ndarray = joint.covariance_matrix.numpy()
         return cov
 
     @property
     def noise(self) -> float:
         """Return the noise variance in standardised units."""
-        return float(self.model.likelihood.noise.detach().mean())
+        noise: Tensor = self.model.likelihood.noise_covar.noise
+        return float(noise.detach().mean())
 
     def best_mean(self, X: np.ndarray) -> float:
         """Return the largest posterior mean among the rows, standardised: the incumbent's value."""

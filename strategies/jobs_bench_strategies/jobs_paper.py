@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from botorch.acquisition import UpperConfidenceBound
+from botorch.acquisition.analytic import UpperConfidenceBound
 
 from jobs_bench.errors import CapabilityError, OptionError
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.strategy.contract import AskContext, Problem, Recommendation, StrategyInfo
 from jobs_bench.strategy.history import History, TrialRecord
-from jobs_bench.trial import Outcome, Proposal, Start, Wait
+from jobs_bench.trial import Note, Outcome, Proposal, Start, Wait
 from jobs_bench_strategies import _drawing
 from jobs_bench_strategies._acquire import maximise
 from jobs_bench_strategies._evidence import BLAMED, best_first
@@ -170,7 +170,7 @@ class JobsPaper:
                 break
             if purse.take(config, 0, horizon):
                 taken.add(config)
-                note = {"phase": "pilot", _drawing.SOBOL_SEED: seed}
+                note: Note = {"phase": "pilot", _drawing.SOBOL_SEED: seed}
                 work.append(Start(config, horizon, note))
         return work or [end(ctx)]
 
