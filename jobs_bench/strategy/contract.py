@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -190,6 +190,7 @@ class StrategyFactory(Protocol):
     strategy has one.
     """
 
-    def __call__(self, **options: object) -> Strategy:
+    # `*args: Any, **options: Any` is what lets a class with typed keyword parameters pass
+    def __call__(self, *args: Any, **options: Any) -> Strategy:
         """Return a new strategy."""
         ...

@@ -1,0 +1,116 @@
+"""Wrappers search their blocks alone, whatever they wrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from jobs_bench.errors import CapabilityError, SpaceError
+from jobs_bench.runner.machine import Machine
+from jobs_bench.space.configuration import Configuration
+from jobs_bench.space.space import Space
+from jobs_bench.strategy.contract import AskContext
+from jobs_bench.testing.synthetic import Synthetic, conditional_space, pool, small_space
+from jobs_bench.trial import Proposal, Start
+from jobs_bench_strategies.alternating import Alternating
+from jobs_bench_strategies.block_only import DataOnly, ModelOnly
+from jobs_bench_strategies.independent import Independent
+from jobs_bench_strategies.random import Random
+from jobs_bench_strategies.rungs.hyperband import Hyperband
+from jobs_bench_strategies.sobol import Sobol
+
+Study = Callable[..., Machine]
+BASES = [Random, Sobol, Hyperband]
+
+
+def _data(config: Configuration) -> object:
+    return config["mixture"]
+
+
+def _rest(config: Configuration) -> dict[str, object]:
+    return {n: v for n, v in config.items() if n != "mixture"}
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("space", [small_space(), conditional_space()])
+def test_each_searches_its_blocks(base: type[Random], space: Space, study: Study) -> None:
+    default = space.default()
+    task = Synthetic(space)
+    data = study(DataOnly(base=base), task, "3x")
+    assert len({_data(t.config) for t in data.history}) > 1
+    assert all(_rest(t.config) == _rest(default) for t in data.history)
+    model = study(ModelOnly(base=base), task, "3x")
+    assert len({str(_rest(t.config)) for t in model.history}) > 1
+    assert all(_data(t.config) == _data(default) for t in model.history)
+    assert data.recommendation is not None
+    assert _rest(data.recommendation.config) == _rest(default)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_independent_spends_half_on_each_and_combines(base: type[Random], study: Study) -> None:
+    task = Synthetic()
+    default = task.space.default()
+    machine = study(Independent(base=base), task, "8x")
+    first = [t for t in machine.history if t.notes[0]["view"] == "data"]
+    second = [t for t in machine.history if t.notes[0]["view"] == "model"]
+    assert all(_rest(t.config) == _rest(default) for t in first)
+    assert all(_data(t.config) == _data(default) for t in second)
+    problem = task.problem("8x")
+    spent = sum(problem.cost(t.config, 0, t.step) for t in first)
+    assert spent == pytest.approx(4.0, abs=0.7)
+    assert max(t.trial_id for t in first) < min(t.trial_id for t in second)
+    found = machine.recommendation
+    assert found is not None
+    assert found.config["mixture"] in {_data(t.config) for t in first}
+    assert _rest(found.config) in [_rest(t.config) for t in second]
+
+
+def test_alternating_holds_the_incumbent(study: Study) -> None:
+    task = Synthetic()
+    machine = study(Alternating(base=Random, switch_every=2.0), task, "8x")
+    phases: dict[object, list[Configuration]] = {}
+    for trial in machine.history:
+        phases.setdefault(trial.notes[0]["phase"], []).append(trial.config)
+    assert list(phases) == [0, 1, 2, 3]
+    seen: list[Configuration] = []
+    for number, configs in phases.items():
+        held = _rest if number in (0, 2) else _data
+        assert len({str(held(c)) for c in configs}) == 1
+        if number:
+            assert held(configs[0]) in [held(c) for c in seen]
+        seen += configs
+
+
+def test_one_trial_serves_both_halves(study: Study) -> None:
+    class FirstDefault(Random):
+        def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
+            if any(t.config == self.problem.default for t in ctx.history):
+                return super().ask(n, ctx)
+            return [Start(self.problem.default, 81)]
+
+    task = Synthetic()
+    machine = study(Independent(base=FirstDefault), task, "6x")
+    assert sum(t.config == task.space.default() for t in machine.history) == 1
+
+
+@pytest.mark.parametrize("make", [DataOnly, Independent, Alternating])
+def test_needs_a_data_block(make: Callable[..., DataOnly]) -> None:
+    space = Space(tuple(a for a in small_space().axes if a.block != "data"))
+    with pytest.raises(SpaceError, match="data"):
+        make(base=Random).setup(Synthetic(space).problem())
+
+
+def test_a_pool_must_vary_the_block() -> None:
+    candidates = pool(small_space(), 5, 1)
+    task = Synthetic(candidates=candidates)
+    DataOnly(base=Random).setup(task.problem())
+    with pytest.raises(CapabilityError, match="at least 2"):
+        ModelOnly(base=Random).setup(task.problem())
+
+
+def test_the_name_says_what_is_wrapped() -> None:
+    wrapped = Alternating(base=Hyperband)
+    assert wrapped.info.name == "alternating(hyperband)"
+    assert wrapped.info.needs == {"resume"}
+    assert DataOnly(base=Random).info.blocks == ("data",)
