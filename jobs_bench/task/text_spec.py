@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -16,6 +16,7 @@ from jobs_bench.space.space import Space
 from jobs_bench.task.contract import Metric, ModelFacts, References
 from jobs_bench.task.finetune import Domain, Generation, Question, Recipe
 from jobs_bench.task.leakage import LeakReport
+from jobs_bench.task.tokens import bpe_tokens
 
 # goes into every signature: raise it when the meaning of the same spec changes
 SIGNATURE_VERSION: Final = 1
@@ -46,8 +47,8 @@ class TextSpec:
         reference: Paper or source.
         tags: See `TaskInfo`.
         references: Frozen reference scores; ``None``: the default recipe alone.
-        bytes_per_token: UTF-8 bytes a token stands for on the average, for planned costs only:
-            charges are made with the tokens that were.
+        estimate_tokens: About how many tokens a text has, for planned costs only: charges are
+            made with the tokens that were.
         leaks: What was dropped from the training rows.
         capabilities: What strategies may ask of it.
     """
@@ -67,7 +68,7 @@ class TextSpec:
     reference: str = ""
     tags: tuple[str, ...] = ()
     references: References | None = None
-    bytes_per_token: float = 4.0
+    estimate_tokens: Callable[[str], float] = bpe_tokens
     leaks: LeakReport | None = None
     capabilities: frozenset[Capability] = frozenset({"resume", "fork", "curves", "domain_losses"})
 
@@ -155,8 +156,6 @@ def check_spec(spec: TextSpec) -> None:
     if empty or not spec.visible or not spec.hidden:
         what = f"the domains {empty} without rows" if empty else "no visible or no hidden questions"
         raise InputError(f"task {spec.name}: got {what}; wanted at least one each")
-    if not (math.isfinite(spec.bytes_per_token) and spec.bytes_per_token > 0):
-        raise OptionError(f"got bytes_per_token={spec.bytes_per_token}; wanted a number above 0")
     longest = spec.recipe.max_length
     if not 2 <= longest <= spec.model.context:
         raise OptionError(

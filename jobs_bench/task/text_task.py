@@ -62,7 +62,7 @@ class TextTask:
     def cost(self, config: Configuration, start: int, until: int) -> tuple[Charge, ...]:
         """Return the expected charges of a segment, evaluations included; `s` is 0.
 
-        Tokens are estimated from the bytes of rows and questions, FLOPs by `jobs_bench.task.cost`.
+        Tokens are estimated by the spec, FLOPs by `jobs_bench.task.cost`.
         """
         spec = self.spec
         full = spec.search.complete(config)
@@ -122,7 +122,12 @@ class TextTask:
         return held_out + math.fsum(self._question_tokens(q) for q in spec.visible)
 
     def _tokens(self, text: str) -> float:
-        return len(text.encode()) / self.spec.bytes_per_token
+        return self.spec.estimate_tokens(text)
+
+    def _without_last(self, text: str) -> str:
+        """Return `text` less about one token."""
+        last = math.ceil(len(text) / max(self._tokens(text), 1.0))
+        return text[: max(len(text) - last, 0)]
 
     def _tokens_of(self, row: Row) -> float:
         end = 1.0
@@ -132,10 +137,8 @@ class TextTask:
         context = self._tokens(question.context)
         if isinstance(question, Choice):
             # the last token is only predicted: options that differ in nothing else share a row
-            last = max(1, round(self.spec.bytes_per_token))
-            options = [f"{question.delimiter}{option}".encode() for option in question.options]
-            rows = {option[: max(len(option) - last, 0)] for option in options}
-            return math.fsum(context + len(r) / self.spec.bytes_per_token for r in rows)
+            rows = {self._without_last(question.delimiter + o) for o in question.options}
+            return math.fsum(context + self._tokens(row) for row in rows)
         if isinstance(question, Exact):
             return context + self._tokens(question.answer)
         gold = context + self._tokens(question.gold)

@@ -52,7 +52,7 @@ def spec(**changes: object) -> TextSpec:
         metrics=(ACC, GOLD_BPB),
         metric="acc",
         search=preset_space("lora", mixture, MODEL.n_layers),
-        bytes_per_token=1.0,
+        estimate_tokens=len,
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # any field, in any test
 
@@ -180,8 +180,6 @@ def test_specs_that_do_not_go_together_are_refused() -> None:
         TextTask(spec(domains=(replace(DOMAINS[0], rows=()), DOMAINS[1])))
     with pytest.raises(OptionError, match="max_length=500"):
         TextTask(spec(recipe=replace(RECIPE, max_length=500)))
-    with pytest.raises(OptionError, match="bytes_per_token"):
-        TextTask(spec(bytes_per_token=0.0))
     with pytest.raises(InputError, match="drop_leaks"):
         TextTask(spec(visible=(Exact("v", DOMAINS[0].rows[3].prompt, "a"),)))
 
