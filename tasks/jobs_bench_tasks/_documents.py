@@ -103,7 +103,8 @@ def hellaswag(row: Record) -> Document:
     """Return a document of HellaSwag, whose texts were cleaned when the file was written."""
     options, gold = multiple_choice(row)
     query = text(row, "query")
-    return _chosen(f"hellaswag-{row['ind']}", query, query, options, gold)
+    # `ind` alone is not unique: the two sources of HellaSwag count apart
+    return _chosen(content_id("hellaswag", [query, *options]), query, query, options, gold)
 
 
 def mmlu(row: Record) -> Document:
@@ -209,7 +210,7 @@ CORPORA: Final[Mapping[str, Corpus]] = {
     ),
     "hellaswag": Corpus(
         "hellaswag",
-        {"ind": int, "query": str, "choices": list, "answer": int},
+        {"query": str, "choices": list, "answer": int},
         hellaswag,
         (("train",),),
         "MIT",

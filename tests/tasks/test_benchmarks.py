@@ -309,3 +309,12 @@ def test_hellaswag_has_no_training_set_of_its_own_here(data: Path) -> None:
     question = task.spec.visible[0]
     assert isinstance(question, Choice)
     assert question.options == ("a", " b")
+
+
+def test_hellaswag_counts_its_two_sources_apart(data: Path) -> None:
+    rows = [
+        {"ind": i % 20, "query": unique("swag", i), "choices": ["a", " b"], "answer": 0}
+        for i in range(40)
+    ]
+    put(data, "hellaswag", "val", rows)
+    assert sum(Hellaswag(TaskSetup(MODEL, data)).info.items) == 40
