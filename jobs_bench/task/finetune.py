@@ -1,4 +1,4 @@
-"""What a task that fine-tunes a model on text hands to the shared evaluator: rows, questions, recipe."""
+"""What a fine-tuning task hands to the shared evaluator: rows, questions, recipe."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Recipe:
         batch_size: Rows a step.
         max_length: Longest row in tokens; longer prompts lose their beginning.
         warmup_steps: Linear warm-up.
-        schedule: ``linear`` decays to `final_lr` times the peak at the horizon, ``cosine`` likewise.
+        schedule: ``linear`` decays to `final_lr` times the peak at the horizon, ``cosine`` as well.
         final_lr: Share of the peak learning rate left at the horizon, ``[0, 1]``.
         weight_decay: AdamW's.
         betas: AdamW's.

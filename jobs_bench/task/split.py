@@ -8,6 +8,7 @@ a smaller limit is a subset of a larger one.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -53,10 +54,11 @@ def split_questions(
         if limit is not None and limit < 1:
             raise OptionError(f"got {label}={limit}; wanted at least 1")
     ids = [question.id for question in questions]
-    if len(set(ids)) != len(ids):
-        twice = sorted({i for i in ids if ids.count(i) > 1}) if len(ids) < 5000 else ["..."]
+    twice = sorted(name for name, n in Counter(ids).items() if n > 1)
+    if twice:
         raise InputError(
-            f"got questions that share an id ({', '.join(twice[:5])}); wanted distinct"
+            f"got {len(twice)} ids that stand for several questions ({', '.join(twice[:5])}); "
+            "wanted one id a question"
         )
     ordered = by_hash(questions, lambda q: q.id, "order")
     visible = [q for q in ordered if fraction(q.id, "side") < share]
