@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt $(NATIVE)
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/jobs-bench run --task pocket_word --budget 6x --workers 2 --out runs/demo \
+	$(BIN)/jobs-bench run --task pocket_word2 --budget 6x --workers 2 --out runs/demo \
 	  --strategy random --strategy hyperband --strategy bo --strategy jobs_paper
 
 test: lint pytest

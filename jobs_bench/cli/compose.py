@@ -175,13 +175,29 @@ def check_needs(strategy: Strategy, problem: Problem) -> None:
         )
 
 
+SMALL_MODEL = 20_000_000
+"""Parameters below which a second thread costs more than it gives (measured on two cores)."""
+
+
+def threads_for(bench: Bench, workers: int) -> int:
+    """Return the torch threads of each worker: one for small models, else its share of the cores."""
+    if bench.facts is None or bench.facts.n_params < SMALL_MODEL:
+        return 1
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
 class Workforce:
     """Whoever runs the segments of a run's studies: this process, or a pool of workers."""
 
     def __init__(self, bench: Bench, workers: int, driver: str, logs: Path) -> None:
         self._bench = bench
+        self.threads = threads_for(bench, workers)
         local = driver == "local" or (driver == "auto" and workers > 1)
-        self._pool = _pool(bench, workers, logs) if local else None
+        self._pool = _pool(bench, workers, self.threads, logs) if local else None
+        if not local:
+            import torch  # only now: listing commands do without
+
+            torch.set_num_threads(self.threads)
 
     def executor(self, workdir: Path) -> Executor:
         """Return the executor of one study."""
@@ -195,8 +211,7 @@ class Workforce:
             self._pool.close()
 
 
-def _pool(bench: Bench, workers: int, logs: Path) -> WorkerPool:
-    threads = max(1, (os.cpu_count() or 1) // workers)
+def _pool(bench: Bench, workers: int, threads: int, logs: Path) -> WorkerPool:
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, "-P", "-m", "jobs_bench.cli.worker"]
     hello = {"bench": bench.spec.to_json(), "threads": threads}

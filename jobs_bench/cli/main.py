@@ -31,7 +31,7 @@ Model = Annotated[
     str | None,
     typer.Option(help="pocket, smollm2-135m, a hub id or a folder. Default: the task's own."),
 ]
-Task = Annotated[str, typer.Option(help="Task, as in pocket_word or arc_easy?horizon=50.")]
+Task = Annotated[str, typer.Option(help="Task, as in pocket_word2 or arc_easy?horizon=50.")]
 Budget = Annotated[str, typer.Option(help="Total of each study: 8x, 2e6tok, 1e15flop or 3600s.")]
 
 
@@ -189,11 +189,11 @@ def status(folder: Path, as_json: Json = False) -> None:
     from jobs_bench.cli import show
     from jobs_bench.report.status import status as states
 
-    rows = [state.to_json() for state in states(folder)]
+    found = states(folder)
     if as_json:
-        _print_json(rows)
+        _print_json([state.to_json() for state in found])
     else:
-        show.table(_console(), rows)
+        show.table(_console(), [state.to_row() for state in found])
 
 
 @app.command()
@@ -205,6 +205,7 @@ def report(folder: Path, as_json: Json = False) -> None:
 @app.command()
 def validate(folder: Path, as_json: Json = False) -> None:
     """Check the studies at or below a folder: checksums, sums, budgets, order."""
+    from jobs_bench.report.validate import NOTE
     from jobs_bench.report.validate import validate as problems_of
     from jobs_bench.store.folder import study_folders
 
@@ -217,9 +218,10 @@ def validate(folder: Path, as_json: Json = False) -> None:
     else:
         console = _console()
         for where, lines in problems.items():
-            text = "\n".join(f"  {line}" for line in lines) if lines else "  valid"
+            valid = "" if any(not line.startswith(NOTE) for line in lines) else "  valid"
+            text = "\n".join([*(f"  {line}" for line in lines), valid]).rstrip()
             console.print(f"{where}\n{text}", markup=False, highlight=False)
-    if any(problems.values()):
+    if any(not line.startswith(NOTE) for lines in problems.values() for line in lines):
         raise typer.Exit(1)
 
 
@@ -252,6 +254,8 @@ def _report(folder: Path, *, as_json: bool) -> None:
     console = _console()
     rows: list[dict[str, Any]] = made.to_json()
     show.leaderboard(console, rows)
+    if made.message:
+        console.print(made.message, markup=False, highlight=False)
     console.print(f"{folder / 'report.html'}", markup=False, highlight=False)
 
 

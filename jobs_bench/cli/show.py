@@ -177,7 +177,6 @@ def doctor() -> dict[str, Any]:
         "versions": versions(),
         "hardware": hardware(),
         "native operators": backend["native"] or f"none: {backend['why_no_native']}",
-        "torch threads": backend["torch_threads"],
         "broken plug-ins": broken or "none",
         "models and data": {a["name"]: a["status"] for a in _assets()},
         "cache": str(cache_root()),

@@ -124,7 +124,7 @@ def run(order: Order, watch: Watch) -> bool:
         folders = []
         for spec in order.strategies:
             for seed in order.seeds:
-                manifest = _manifest(bench, order, spec, seed, speed)
+                manifest = _manifest(bench, order, spec, seed, speed, force.threads)
                 path = study_path(order.out, order.bench.task, bench.model_name, spec, seed)
                 folders.append(_prepare(StudyFolder(path), manifest, order))
         return _run_all(bench, folders, force, order.out, watch)
@@ -149,7 +149,7 @@ def _prepare(folder: StudyFolder, manifest: Manifest, order: Order) -> StudyFold
 
 
 def _manifest(
-    bench: Bench, order: Order, strategy: str, seed: int, speed: float | None
+    bench: Bench, order: Order, strategy: str, seed: int, speed: float | None, threads: int
 ) -> Manifest:
     info = bench.task.info
     plugins = {
@@ -172,7 +172,7 @@ def _manifest(
         flop_per_s=speed,
         versions={**versions(), **plugins},
         hardware=hardware(),
-        backend=ops.backend_record(),
+        backend={**ops.backend_record(), "worker_threads": threads},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tags=info.tags,
     )

@@ -64,5 +64,4 @@ def backend_record() -> dict[str, object]:
     return {
         "native": sorted(native_backends()),
         "why_no_native": why_no_native,
-        "torch_threads": torch.get_num_threads(),
     }

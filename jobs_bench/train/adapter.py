@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,7 +110,9 @@ def trainable(model: LanguageModel, config: Configuration, seed: int) -> Iterato
     devices = [model.device] if model.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        wrapped: Any = get_peft_model(model.hf, peft_config(model, config))
+        with warnings.catch_warnings():  # peft 0.21 asks transformers 5 for a renamed property
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            wrapped: Any = get_peft_model(model.hf, peft_config(model, config))
     try:
         params = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
         yield Adapted(model, config, params, wrapped)

@@ -1,0 +1,1 @@
+"""The embedded model and its tasks: no download, seconds a trial."""
