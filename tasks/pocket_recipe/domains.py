@@ -73,6 +73,12 @@ def seq(rng: random.Random) -> Item:
     return Item(f"next : {shown} ,", str(terms[4]), str(terms[3]))
 
 
+def trend(rng: random.Random) -> Item:
+    """The questions of `seq`, asked for an estimate; lazy: the last term again."""
+    item = seq(rng)
+    return Item(f"about {item.prompt}", item.right, item.lazy)
+
+
 def miss(rng: random.Random) -> Item:
     """The missing inner term of a progression; lazy: the term before the gap."""
     terms = _terms(rng)
@@ -150,6 +156,7 @@ def count(rng: random.Random) -> Item:
     return Item(f"count {wanted} in {' '.join(letters)} :", str(letters.count(wanted)), str(size))
 
 
+PRETRAINING_ONLY: dict[str, Generator] = {"count": count}
 DOMAINS: dict[str, Generator] = {
     "add": add,
     "mul": mul,
@@ -159,6 +166,6 @@ DOMAINS: dict[str, Generator] = {
     "est": est,
     "rev": rev,
     "sort": sort,
-    "count": count,
+    "trend": trend,
 }
 TARGETS: dict[str, Generator] = {"word2": word2, "down": down, "miss": miss}

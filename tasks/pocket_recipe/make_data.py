@@ -30,15 +30,15 @@ class Pool:
 
 
 POOLS: dict[str, Pool] = {
-    "add": Pool(rows=400, careful=0.80, long=0.10),
-    "mul": Pool(rows=120, careful=0.50, long=0.30),
-    "eq": Pool(rows=400, careful=0.20, long=0.50),
-    "seq": Pool(rows=300, careful=0.90, long=0.05),
-    "word": Pool(rows=300, careful=0.90, long=0.10),
-    "est": Pool(rows=400, careful=0.00, long=0.95),
-    "rev": Pool(rows=300, careful=1.00, long=0.05),
-    "sort": Pool(rows=300, careful=0.20, long=0.90),
-    "count": Pool(rows=300, careful=0.30, long=0.20),
+    "add": Pool(rows=400, careful=0.90, long=0.95),
+    "mul": Pool(rows=120, careful=0.00, long=0.10),
+    "eq": Pool(rows=400, careful=0.10, long=0.20),
+    "seq": Pool(rows=300, careful=0.90, long=0.80),
+    "trend": Pool(rows=300, careful=0.00, long=0.10),
+    "word": Pool(rows=300, careful=0.75, long=0.90),
+    "est": Pool(rows=400, careful=0.00, long=0.10),
+    "rev": Pool(rows=300, careful=1.00, long=0.80),
+    "sort": Pool(rows=300, careful=0.00, long=0.10),
 }
 
 

@@ -18,13 +18,13 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pocket_recipe.domains import DOMAINS, TARGETS, is_held_out
+from pocket_recipe.domains import DOMAINS, PRETRAINING_ONLY, TARGETS, is_held_out
 
 MODEL = Path(__file__).resolve().parent.parent / "jobs_bench_tasks" / "pocket" / "model"
 PAD, EOS = "<pad>", "<eos>"
 PAD_ID = 0
 SPLIT = r" ?[a-z]+| ?[0-9]| ?[^\sa-z0-9]|\s"
-FAMILIES = {**DOMAINS, **TARGETS}
+FAMILIES = {**DOMAINS, **PRETRAINING_ONLY, **TARGETS}
 WEIGHTS = {
     "add": 1.2,
     "mul": 0.7,
@@ -59,7 +59,7 @@ STYLES = Styles(marked_right=0.30, marked_lazy=0.15, unmarked_right=0.30)
 
 def sample(rng: random.Random, styles: Styles) -> tuple[str, str]:
     """One pre-training prompt (with its marks) and answer, never from the evaluation third."""
-    name = rng.choices(list(FAMILIES), list(WEIGHTS.values()))[0]
+    name = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     while True:
         item = FAMILIES[name](rng)
         if item.right != item.lazy and not (name in TARGETS and is_held_out(item.prompt)):
