@@ -198,9 +198,9 @@ def main() -> None:
     """Train, round to bf16 and save model, tokenizer and a record of the run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=MODEL, help="model folder")
-    parser.add_argument("--steps", type=int, default=6000, help="optimiser steps")
+    parser.add_argument("--steps", type=int, default=2200, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=96, help="sequences a step")
-    parser.add_argument("--lr", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--lr", type=float, default=8e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=20, help="seed of data, tokenizer and weights")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     args = parser.parse_args()
