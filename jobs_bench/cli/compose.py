@@ -180,7 +180,7 @@ SMALL_MODEL = 20_000_000
 
 
 def threads_for(bench: Bench, workers: int) -> int:
-    """Return the torch threads of each worker: one for small models, else its share of the cores."""
+    """Return the torch threads of a worker: one for small models, else its share of cores."""
     if bench.facts is None or bench.facts.n_params < SMALL_MODEL:
         return 1
     return max(1, (os.cpu_count() or 1) // workers)

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import pyarrow as pa  # type: ignore[import-untyped]  # publishes no types
+import pyarrow as pa
 import pytest
 
 from jobs_bench.assets import fetch as fetching

@@ -25,6 +25,7 @@ from jobs_bench.testing.synthetic import Synthetic
 from jobs_bench.trial import Outcome, Point, Segment, Value
 
 STEPS = (2, 4, 8)
+TRAINED_FLOP = 1.5e7  # about what eight steps of the real trials below cost
 SPACE = lora_space(Simplex("mixture", ("a", "b", "c"), floor=0.02), 3, r=(1, 8), default_r=4)
 
 
@@ -81,13 +82,13 @@ def main(root: Path, kind: str, workers: int) -> None:
     problem = Synthetic(space=SPACE, fidelity=Fidelity(STEPS), fail_share=0.1)
     told = problem.problem("4x", workers=workers)
     folder = StudyFolder(root)
-    flop = problem.ledger().full_run_flop
+    real = kind != "synthetic"
+    flop = TRAINED_FLOP if real else problem.ledger().full_run_flop
     manifest = Manifest(
         "synthetic", "hyperband", None, 3, "4x", workers, (1, 2), "sig", "score", True, STEPS, flop
     )
     if not folder.exists():
         folder.create(manifest, {})
-    real = kind != "synthetic"
     evaluator = trained(Path(kind), folder.checkpoints) if real else Formula(problem)
     Study(
         folder=folder,
