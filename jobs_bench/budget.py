@@ -1,8 +1,8 @@
 """What a study may spend, and what it has spent: currencies, charges and the ledger.
 
 Four currencies: ``x`` (full-run equivalents: FLOPs divided by those of one full run of the default
-recipe, its evaluations included), ``tok`` (tokens through the model), ``flop`` and ``s`` (seconds of
-evaluator time). The first three do not depend on the machine.
+recipe, its evaluations included), ``tok`` (tokens through the model), ``flop`` and ``s`` (seconds
+of evaluator time). The first three do not depend on the machine.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ class Fidelity:
     """The steps at which a trial can stand.
 
     Attributes:
-        steps: Ascending optimiser steps at which trials are evaluated and may pause; the last one is
-            the horizon, the length of a full run.
+        steps: Ascending optimiser steps at which trials are evaluated and may pause; the last one
+            is the horizon, the length of a full run.
         unit: Name of the unit.
     """
 

@@ -1,10 +1,11 @@
 """The numeric encoding that surrogates and acquisition optimisers work in.
 
-One column for each mixture weight, each float, each integer, each categorical (as an index) and each
-member of a subset (0 or 1). Floats and integers are scaled to ``[0, 1]`` (on log axes in the log).
-Mixture columns carry an equality constraint (their sum is 1); `hellinger` takes their square root,
-the coordinates in which a Gaussian process needs a quarter of the runs (RegMix's 512 proxy runs: rank
-correlation 0.95 with 32 runs, against 0.79 with raw weights; log-ratios collapse on exact zeros).
+One column for each mixture weight, each float, each integer, each categorical (as an index) and
+each member of a subset (0 or 1). Floats and integers are scaled to ``[0, 1]`` (on log axes in the
+log). Mixture columns carry an equality constraint (their sum is 1); `hellinger` takes their square
+root, the coordinates in which a Gaussian process needs a quarter of the runs (RegMix's 512 proxy
+runs: rank correlation 0.95 with 32 runs, against 0.79 with raw weights; log-ratios collapse on
+exact zeros).
 """
 
 from __future__ import annotations

@@ -165,7 +165,8 @@ class Space:
         inside = tuple(a for a in self.axes if a.block in wanted)
         if not inside:
             raise SpaceError(
-                f"got the blocks {sorted(wanted)}; wanted one that has axes: {', '.join(self.blocks)}"
+                f"got the blocks {sorted(wanted)}; wanted one that has axes: "
+                + ", ".join(self.blocks)
             )
         names = {a.name for a in inside}
         fixed = {n: v for n, v in base.items() if n not in names}

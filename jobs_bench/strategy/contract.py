@@ -50,7 +50,7 @@ class CostModel(Protocol):
     """Expected cost of a piece of training, in the currency of the budget."""
 
     def __call__(self, config: Configuration, start: int, until: int) -> float:
-        """Return the cost of taking `config` from step `start` until `until`, evaluations included."""
+        """Return the cost of taking `config` from `start` until `until`, evaluations included."""
         ...
 
 
@@ -85,7 +85,7 @@ class Problem:
     workers: int = 1
 
     def full_cost(self) -> float:
-        """Return the expected cost of a full run of the default recipe, in the budget's currency."""
+        """Return the expected cost of a full run of the default recipe."""
         return self.cost(self.default, 0, self.fidelity.horizon)
 
 
@@ -97,7 +97,7 @@ class AskContext:
         rng: Generator made from the study's seed and the number of this ask; the only source of
             randomness a strategy has.
         torch_seed: Seed for libraries that want one, ``[0, 2**63)``.
-        now: Virtual time, in FLOPs of one worker.
+        now: Virtual time: expected cost of what a worker has run, in the budget's currency.
         running: Segments in flight.
         history: Every trial proposed so far, with its notes and its curve.
         remaining: Budget not yet spent and not needed by `running`, in the budget's currency.
@@ -152,7 +152,7 @@ class Strategy(Protocol):
         """Take in the problem; called once, before anything else.
 
         Raises:
-            InputError: An option that cannot be under this problem, or a capability that is missing.
+            InputError: An option that cannot be under this problem, a capability that is missing.
         """
         ...
 

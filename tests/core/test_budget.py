@@ -36,10 +36,10 @@ def test_categories_add_up_to_the_total(some: list[Charge]) -> None:
     ledger = Ledger(full_run_flop=2e12)
     ledger.add(some)
     for currency in ("x", "tok", "flop", "s"):
-        total = ledger.spent(currency)  # type: ignore[arg-type]
-        parts = sum(ledger.by_category(currency).values())  # type: ignore[arg-type]
+        total = ledger.spent(currency)
+        parts = sum(ledger.by_category(currency).values())
         assert total == pytest.approx(parts)
-        assert total == pytest.approx(ledger.convert(some, currency))  # type: ignore[arg-type]
+        assert total == pytest.approx(ledger.convert(some, currency))
     assert ledger.spent("x") == pytest.approx(ledger.spent("flop") / 2e12)
 
 
