@@ -98,5 +98,9 @@ class ContractError(JobsBenchError):
     """A plug-in broke its contract: the plug-in is at fault, not the user."""
 
 
+class StorageError(InputError):
+    """The disk is full or cannot be written; what was written before is safe."""
+
+
 class WorkerError(JobsBenchError):
     """A worker process could not be started or answered nonsense."""

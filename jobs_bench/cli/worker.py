@@ -77,7 +77,10 @@ def main() -> int:
             except JobsBenchError as err:
                 answer = {"error": str(err)}
         else:
-            answer = {"outcome": outcome_to_json(worker.answer(message), seconds=True)}
+            try:
+                answer = {"outcome": outcome_to_json(worker.answer(message), seconds=True)}
+            except JobsBenchError as err:
+                answer = {"error": str(err)}
         out.write(json.dumps(answer) + "\n")
         out.flush()
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from jobs_bench.budget import Charge
-from jobs_bench.errors import ContractError, JobsBenchError
+from jobs_bench.errors import ContractError, JobsBenchError, StorageError
 from jobs_bench.evaluator.scoring import HeldOut, Scorer
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.task.contract import ModelFacts
@@ -180,6 +180,8 @@ class FineTuneEvaluator:
         except DivergedError as err:
             spent.lap_train(err.tokens, err.step)
             status, error = "diverged", str(err)
+        except StorageError:
+            raise  # no trial is at fault: the study stops and can be resumed
         except JobsBenchError as err:
             status, error = "crashed", str(err)
         except (MemoryError, torch.OutOfMemoryError) as err:

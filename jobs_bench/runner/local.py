@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from jobs_bench.errors import JobsBenchError, WorkerError
+from jobs_bench.errors import JobsBenchError, StorageError, WorkerError
 from jobs_bench.runner.executor import OracleRequest
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.store.codec import outcome_from_json, segment_to_json
@@ -107,6 +107,8 @@ class WorkerPool:
                 worker = _Worker(self._command, self._hello, log, self._env)
                 self._workers[slot] = worker
             answer = worker.call(job.message, self._timeout_s)
+            if answer is not None and "error" in answer:
+                raise StorageError(str(answer["error"]))
             if answer is not None:
                 return outcome_from_json(answer["outcome"])
             why = worker.obituary()

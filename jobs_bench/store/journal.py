@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from jobs_bench.errors import JournalError
+from jobs_bench.errors import JournalError, StorageError
 from jobs_bench.store.codec import EVENT_TYPES, Event
 
 
@@ -115,7 +115,7 @@ class JournalWriter:
         """Write events and wait until they are on disk.
 
         Raises:
-            JournalError: The disk is full or gone; nothing that was written before is lost.
+            StorageError: The disk is full or gone; nothing that was written before is lost.
         """
         lines = [encode_line(self._seq + i, e) for i, e in enumerate(events)]
         try:
@@ -124,7 +124,7 @@ class JournalWriter:
             if self._sync:
                 os.fsync(self._file.fileno())
         except OSError as err:
-            raise JournalError(
+            raise StorageError(
                 f"{self._path}: could not write ({err}); everything before is safe: make room, "
                 "then resume the study"
             ) from err

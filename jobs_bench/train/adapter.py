@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from peft import IA3Config, LoraConfig, PeftConfig, get_peft_model
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from jobs_bench.errors import SpaceError
 from jobs_bench.space.configuration import Configuration
@@ -28,26 +29,39 @@ def method_of(config: Configuration) -> str:
 def layer_modules(model: LanguageModel, config: Configuration) -> list[str]:
     """Return paths, relative to a layer, of the linear modules that `config` adapts.
 
-    Llama's names are looked up directly. In a model that has none of them, a linear module belongs
-    to ``attention`` when its path says so, else to ``mlp``.
+    A group (``attention``, ``mlp``) holds every linear module of a layer whose path says so,
+    whatever the architecture calls it; any other target is the last part of a path. IA3 keeps to
+    the modules that it scales, where the model has modules of those names.
 
     Raises:
         SpaceError: The model has no such module.
     """
     _, layers = model.layers()
-    paths = [
-        name
-        for name, module in layers[0].named_modules()
-        if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
-    ]
-    wanted = adapted_modules(config)
-    found = [p for p in paths if p.rsplit(".", 1)[-1] in wanted]
-    if not found:
-        groups = {g for g, names in GROUPS.items() if set(names) & set(wanted)}
-        found = [p for p in paths if ("attention" if "att" in p.lower() else "mlp") in groups]
+    paths = [name for name, module in layers[0].named_modules() if _is_linear(module)]
+    targets = config.get("target_modules", tuple(GROUPS))
+    wanted = (targets,) if isinstance(targets, str) else targets
+    if not isinstance(wanted, tuple):
+        raise SpaceError(f"got target_modules={targets!r}; wanted names")
+    found = [p for p in paths if _group(p) in wanted or p.rsplit(".", 1)[-1] in wanted]
+    if method_of(config) == "ia3":
+        scaled = [p for p in found if p.rsplit(".", 1)[-1] in adapted_modules(config)]
+        found = scaled or found
     if not found:
         raise SpaceError(f"got target_modules {wanted}; the layers have {', '.join(paths)}")
     return found
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Linear, Conv1D))
+
+
+def _is_transposed(layer: nn.Module, targets: list[str]) -> bool:
+    """Return whether the weights of `targets` are stored transposed, as in GPT-2."""
+    return any(isinstance(layer.get_submodule(t), Conv1D) for t in targets)
+
+
+def _group(path: str) -> str:
+    return "attention" if "att" in path.lower() else "mlp"
 
 
 def peft_config(model: LanguageModel, config: Configuration) -> PeftConfig:
@@ -64,7 +78,12 @@ def peft_config(model: LanguageModel, config: Configuration) -> PeftConfig:
     if method == "ia3":
         exact = [f"{name}.{i}.{path}" for i in chosen for path in targets]
         inputs = [p for p in exact if p.rsplit(".", 1)[-1] in ("down_proj", "c_proj", "fc2")]
-        return IA3Config(task_type="CAUSAL_LM", target_modules=exact, feedforward_modules=inputs)
+        return IA3Config(
+            task_type="CAUSAL_LM",
+            target_modules=exact,
+            feedforward_modules=inputs,
+            fan_in_fan_out=_is_transposed(layers[0], targets),
+        )
     if method not in ("lora", "rslora", "dora"):
         raise SpaceError(f"got method={method!r}, which is no adapter")
     r = int(config.number("r"))
@@ -80,6 +99,7 @@ def peft_config(model: LanguageModel, config: Configuration) -> PeftConfig:
         layers_pattern=pattern,
         use_rslora=method == "rslora",
         use_dora=method == "dora",
+        fan_in_fan_out=_is_transposed(layers[0], targets),
     )
 
 

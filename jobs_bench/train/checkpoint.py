@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from jobs_bench.errors import JournalError
+from jobs_bench.errors import JournalError, StorageError
 
 KEEP = 2
 
@@ -51,7 +51,7 @@ class Checkpoints:
         """Write a state; older ones beyond the newest two are dropped.
 
         Raises:
-            OSError: The disk is full; nothing is left behind.
+            StorageError: The disk is full; nothing is left behind.
         """
         folder = self._trial(trial_id) / f"step-{state.step:08d}"
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -66,7 +66,10 @@ class Checkpoints:
             temporary.rename(folder)
         except (OSError, SafetensorError) as err:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise OSError(f"could not write the checkpoint {folder} ({err})") from err
+            raise StorageError(
+                f"could not write the checkpoint {folder} ({err}); everything before is safe: make "
+                "room, then resume the study"
+            ) from err
         for old in sorted(self._trial(trial_id).glob("step-*"))[:-KEEP]:
             shutil.rmtree(old, ignore_errors=True)
         return folder

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs_bench.budget import Charge
-from jobs_bench.errors import JournalError
+from jobs_bench.errors import JournalError, StorageError
 from jobs_bench.space.configuration import Configuration, Mixture
 from jobs_bench.store.codec import (
     Event,
@@ -101,7 +101,7 @@ def test_there_is_one_writer(tmp_path: Path) -> None:
 
 def test_a_full_disk_loses_nothing() -> None:
     journal = JournalWriter(Path("/dev/full"), Reading((), 10**9, 0), sync=False)
-    with journal, pytest.raises(JournalError, match="everything before is safe"):
+    with journal, pytest.raises(StorageError, match="everything before is safe"):
         journal.append(EVENTS)
 
 
