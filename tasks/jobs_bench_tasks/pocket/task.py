@@ -143,3 +143,7 @@ def _questions(target: str) -> list[Exact]:
         return Exact(content_id(f"pocket_{target}", (prompt, answer)), prompt, answer)
 
     return read_jsonl(DATA / "eval" / f"{target}.jsonl", FIELDS, question)
+
+
+TARGETS: tuple[type[PocketTask], ...] = (PocketWord2, PocketMiss, PocketDown)
+"""Every target; one training run can be scored on all of them."""
