@@ -6,11 +6,12 @@ The part in parentheses is a spec again and becomes the option ``base``.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from jobs_bench.errors import OptionError, UnknownNameError
 
@@ -109,10 +110,13 @@ def _convert(where: str, text: str, hint: Any, nested: Callable[[str], object]) 
         raise OptionError(f"got {where}={text}; wanted true or false")
     if hint in (int, float):
         try:
-            return hint(text)
+            value = hint(text)
         except ValueError:
             kind = "a whole number" if hint is int else "a number"
             raise OptionError(f"got {where}={text}; wanted {kind}") from None
+        if hint is float and not math.isfinite(value):
+            raise OptionError(f"got {where}={text}; wanted a finite number")
+        return cast("float", value)
     if hint is str:
         return text
     return nested(text)
