@@ -68,7 +68,8 @@ def list_(kind: Kind, as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
     else:
-        show.table(_console(), rows)
+        brief = [{k: v for k, v in row.items() if k != "entry_point"} for row in rows]
+        show.table(_console(), brief)
 
 
 @app.command()

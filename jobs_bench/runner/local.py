@@ -25,6 +25,7 @@ from jobs_bench.store.codec import outcome_from_json, segment_to_json
 from jobs_bench.trial import Outcome, Segment, Status
 
 ATTEMPTS = 2
+DISCARD_S = 10.0
 
 
 @dataclass(slots=True)
@@ -220,6 +221,7 @@ class LocalExecutor:
         self._pool = pool
         self._workdir = os.fspath(workdir)
         self._jobs: dict[Segment, _Job] = {}
+        self._discards: list[_Job] = []
 
     def launch(self, segments: Sequence[Segment]) -> None:
         """Queue segments."""
@@ -244,10 +246,14 @@ class LocalExecutor:
     def discard(self, trial_id: int) -> None:
         """Drop the checkpoints of a trial that will never be resumed."""
         message = {"op": "discard", "workdir": self._workdir, "trial": trial_id}
-        self._pool.submit(message, Segment(trial_id, Configuration(), 0, 0, 0))
+        job = self._pool.submit(message, Segment(trial_id, Configuration(), 0, 0, 0))
+        self._discards.append(job)
 
     def close(self) -> None:
-        """Forget what is still running."""
+        """Forget what is still running; where nothing is, see discards through."""
+        if not self._jobs:
+            for job in self._discards:
+                job.done.wait(timeout=DISCARD_S)
         self._jobs.clear()
 
 

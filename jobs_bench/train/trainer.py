@@ -115,26 +115,27 @@ class Trainer:
             DivergedError: A loss or a gradient is not finite.
         """
         mixture = self._adapted.config.mixture()
+        hf = self._adapted.model.hf
         for stop in stops:
             total, labelled = 0.0, 0
-            for batch in self._stream.batches(mixture, self._seed, self._step, stop):
-                total += self._train(batch) * batch.labels.numel()
-                labelled += batch.labels.numel()
+            hf.train()
+            try:
+                for batch in self._stream.batches(mixture, self._seed, self._step, stop):
+                    total += self._train(batch) * batch.labels.numel()
+                    labelled += batch.labels.numel()
+            finally:
+                hf.eval()
             yield Progress(self._step, self.tokens, total / labelled)
 
     def _train(self, batch: Batch) -> float:
         model = self._adapted.model
         step = self._step + 1
-        model.hf.train()
         devices = [model.device] if model.device.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(self._seed % (1 << 40) * (1 << 20) + step)
-                logits = model.logits_at(batch.input_ids, batch.predicts)
-                loss = cross_entropy(logits.float(), batch.labels)
-                grads = torch.autograd.grad(loss, self._params)
-        finally:
-            model.hf.eval()
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(self._seed % (1 << 40) * (1 << 20) + step)
+            logits = model.logits_at(batch.input_ids, batch.predicts)
+            loss = cross_entropy(logits.float(), batch.labels)
+            grads = torch.autograd.grad(loss, self._params)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(step, "the loss", self.tokens)

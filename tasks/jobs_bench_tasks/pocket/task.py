@@ -74,7 +74,7 @@ class PocketTask(TextTask):
         space = lora_space(
             mixture_axis(domains, recipe, floor=0.02, max_epochs=12.0),
             setup.model.n_layers,
-            learning_rate=(5e-4, 1.5e-2),
+            learning_rate=(1e-3, 1e-2),
             default_learning_rate=2e-3,
             r=(1, 32),
             default_r=8,
