@@ -25,6 +25,7 @@ from jobs_bench.store.codec import outcome_from_json, segment_to_json
 from jobs_bench.trial import Outcome, Segment, Status
 
 ATTEMPTS = 2
+ANSWERS = ("ready", "outcome", "error")
 DISCARD_S = 10.0
 
 
@@ -96,17 +97,15 @@ class WorkerPool:
                 job.outcome = self._attempt(slot, job)
             except JobsBenchError as err:
                 job.error = err
+            except Exception as err:  # whatever it is: whoever waits must hear of it
+                job.error = WorkerError(f"a worker could not be used: {err!r}")
             job.done.set()
 
     def _attempt(self, slot: int, job: _Job) -> Outcome:
         status: Status = "crashed"
         why = ""
         for _ in range(ATTEMPTS):
-            worker = self._workers[slot]
-            if worker is None:
-                log = self._log_dir / f"worker-{slot}.log"
-                worker = _Worker(self._command, self._hello, log, self._env)
-                self._workers[slot] = worker
+            worker = self._workers[slot] or self._start(slot)
             answer = worker.call(job.message, self._timeout_s)
             if answer is not None and "error" in answer:
                 raise StorageError(str(answer["error"]))
@@ -120,6 +119,19 @@ class WorkerPool:
                 break
         return Outcome(job.segment, status, (), (), why)
 
+    def _start(self, slot: int) -> _Worker:
+        worker = _Worker(self._command, self._log_dir / f"worker-{slot}.log", self._env)
+        self._workers[slot] = worker  # from here on, `close` finds it
+        try:
+            if self._closing:
+                raise WorkerError("the workers are being closed")
+            worker.greet(self._hello)
+        except WorkerError:
+            worker.kill()
+            self._workers[slot] = None
+            raise
+        return worker
+
 
 class _Worker:
     """One process."""
@@ -127,25 +139,34 @@ class _Worker:
     def __init__(
         self,
         command: Sequence[str],
-        hello: Mapping[str, Any],
         log: Path,
         env: Mapping[str, str] | None,
     ) -> None:
         self._log = log
+        self._nonsense = b""
         self.timed_out = False
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=None if env is None else dict(env),
-                start_new_session=True,  # Ctrl-C is for the study, which ends its workers itself
-            )
+        try:
+            with log.open("ab") as errors:
+                self._process = subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=None if env is None else dict(env),
+                    start_new_session=True,  # Ctrl-C is for the study: it ends its workers itself
+                )
+        except OSError as err:
+            raise WorkerError(f"a worker could not start: {err}") from err
+
+    def greet(self, hello: Mapping[str, Any]) -> None:
+        """Send the first message and wait until the worker is ready.
+
+        Raises:
+            WorkerError: It cannot start.
+        """
         answer = self.call(hello, None)
         if answer is None or "error" in answer:
             detail = self.obituary() if answer is None else answer["error"]
-            self.kill()
             raise WorkerError(f"a worker could not start: {detail}")
 
     def call(self, message: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any] | None:
@@ -160,12 +181,17 @@ class _Worker:
         try:
             _send(stdin, message)
             line = stdout.readline()
-            return None if not line.endswith(b"\n") else _receive(line)
-        except (BrokenPipeError, ConnectionResetError, ValueError):
+        except (OSError, ValueError):  # it died, or its time was over and the pipes are closed
             return None
         finally:
             if timer is not None:
                 timer.cancel()
+        if not line.endswith(b"\n"):
+            return None
+        answer = _receive(line)
+        if answer is None:
+            self._nonsense = line[:200].rstrip()
+        return answer
 
     def _expire(self) -> None:
         self.timed_out = True
@@ -173,6 +199,8 @@ class _Worker:
 
     def obituary(self) -> str:
         """Return how the process ended, with the end of what it wrote to standard error."""
+        if self._nonsense:
+            return f"worker: it answered {self._nonsense!r}"
         try:
             code: int | None = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -202,11 +230,14 @@ def _send(stream: IO[bytes], message: Mapping[str, Any]) -> None:
     stream.flush()
 
 
-def _receive(line: bytes) -> dict[str, Any]:
-    answer = json.loads(line)
-    if not isinstance(answer, dict):
-        raise ValueError(f"got {answer!r}")
-    return answer
+def _receive(line: bytes) -> dict[str, Any] | None:
+    """Return an answer, ``None`` where it is none of the protocol's."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(answer, dict) and not answer.keys().isdisjoint(ANSWERS)
+    return answer if known else None
 
 
 class LocalExecutor:
