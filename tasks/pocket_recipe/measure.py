@@ -35,7 +35,7 @@ from jobs_bench.train.language_model import LanguageModel
 from jobs_bench.train.trainer import DivergedError, Trainer
 from jobs_bench_tasks.pocket.task import TARGETS
 
-CONFIGS, SEEDS, SIDE, SIDE_SEEDS, DEFAULTS = 64, 3, 8, 2, 6
+CONFIGS, SEEDS, SIDE, SIDE_SEEDS, DEFAULTS = 64, 3, 6, 2, 6
 Runs = dict[str, list[dict[str, Any]]]
 
 
