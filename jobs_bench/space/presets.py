@@ -47,11 +47,10 @@ def lora_space(
         default_scaling: Of the default recipe.
         lora_dropout: Upper bound.
         min_layers: Fewest adapted layers.
-        methods: From ``lora, rslora, dora, ia3, full``; one: no axis is spent on it, the method is
-            fixed.
+        methods: From ``lora, rslora, dora, ia3, full``, the default first; for ``lora`` alone there
+            is no such axis.
     """
-    several = len(methods) > 1
-    method = Categorical("method", tuple(methods), default=methods[0])
+    method = [Categorical("method", tuple(methods), default=methods[0])]
     adapter: list[Int | Float] = [
         Int("r", r[0], r[1], log=True, default=default_r),
         Float("scaling", scaling[0], scaling[1], log=True, default=default_scaling),
@@ -59,7 +58,7 @@ def lora_space(
     ]
     axes: tuple[Axis, ...] = (
         mixture,
-        method,
+        *([] if tuple(methods) == ("lora",) else method),
         *adapter,
         Subset("target_modules", MODULE_GROUPS, default=MODULE_GROUPS),
         Int("num_layers", min_layers, n_layers, default=n_layers),
@@ -74,7 +73,7 @@ def lora_space(
         ),
     )
     conditions: list[Condition] = []
-    if several and set(methods) - set(LORA_METHODS):
+    if set(methods) - set(LORA_METHODS):
         ranked = tuple(m for m in methods if m in LORA_METHODS)
         conditions = [Condition(a.name, "method", ranked) for a in adapter]
         if "full" in methods:

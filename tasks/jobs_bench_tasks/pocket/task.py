@@ -74,13 +74,13 @@ class PocketTask(TextTask):
         space = lora_space(
             mixture_axis(domains, recipe, floor=0.02, max_epochs=12.0),
             setup.model.n_layers,
-            learning_rate=(1e-3, 1e-2),
+            learning_rate=(1e-3, 7e-3),
             default_learning_rate=2e-3,
             r=(1, 32),
             default_r=8,
             scaling=(0.5, 4.0),
             min_layers=min(2, setup.model.n_layers),
-            methods=("lora", "rslora"),
+            methods=("lora",),
         )
         super().__init__(
             TextSpec(
