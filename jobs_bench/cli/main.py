@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 
 EXIT_UNFINISHED = 3
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+"""Click's base class, wherever this version of typer keeps its click."""
 
 Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
 DataDir = Annotated[
@@ -263,7 +265,7 @@ def _report(folder: Path, *, as_json: bool) -> None:
 def main() -> None:
     """Run a command; one line and status 2 for what the user can mend."""
     try:
-        app()
+        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as err:
         print(f"jobs-bench: {err}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -275,6 +277,11 @@ def main() -> None:
             raise
         print(f"jobs-bench: {err}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    except USAGE_ERROR as err:
+        text = " ".join(err.format_message().split())
+        print(f"jobs-bench: {text} (--help tells more)", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from types import FrameType
 from typing import Any
 
 from jobs_bench import ops
-from jobs_bench.budget import Budget
+from jobs_bench.budget import Budget, Ledger
 from jobs_bench.cli.compose import Bench, BenchSpec, Workforce, check_needs
 from jobs_bench.cli.progress import Watch
 from jobs_bench.cli.provenance import hardware, versions
 from jobs_bench.errors import InputError, JournalError, OptionError
 from jobs_bench.registry.catalogue import STRATEGIES, TASKS
 from jobs_bench.registry.loading import distribution_of, load_strategy
-from jobs_bench.runner.machine import derive_seed
+from jobs_bench.runner.machine import Machine, derive_seed
 from jobs_bench.runner.oracle_cache import OracleCache
 from jobs_bench.runner.study import Study
 from jobs_bench.store.folder import Manifest, StudyFolder, slug, study_folders
@@ -120,7 +120,7 @@ def run(order: Order, watch: Watch) -> bool:
         for spec in order.strategies:
             strategy = load_strategy(spec)
             check_needs(strategy, problem)
-            strategy.setup(problem)
+            Machine(strategy, problem, Ledger(bench.full_run_flop()), seed=0)  # sets it up
         folders = []
         for spec in order.strategies:
             for seed in order.seeds:
