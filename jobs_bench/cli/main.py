@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs_bench.errors import InputError, JobsBenchError, OptionError
+from jobs_bench.errors import InputError, JobsBenchError, JournalError, OptionError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -202,7 +202,10 @@ def status(folder: Path, as_json: Json = False) -> None:
 @app.command()
 def report(folder: Path, as_json: Json = False) -> None:
     """Write report.md, report.html and the tables of the studies at or below a folder."""
-    _report(folder, as_json=as_json)
+    damaged = _report(folder, as_json=as_json)
+    if damaged:
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        raise JournalError(f"left out of the report: {damaged[0]}{more}")
 
 
 @app.command()
@@ -246,20 +249,23 @@ def export(
         console.print(line, markup=False, highlight=False)
 
 
-def _report(folder: Path, *, as_json: bool) -> None:
+def _report(folder: Path, *, as_json: bool) -> list[str]:
+    """Write and print the report; return what is wrong with the damaged studies."""
     from jobs_bench.cli import show
     from jobs_bench.report.build import build_report
 
     made = build_report(folder)
+    damaged = [f"{s.folder.root}: {s.detail}" for s in made.studies if s.state == "damaged"]
     if as_json:
         _print_json(made.to_json())
-        return
+        return damaged
     console = _console()
     rows: list[dict[str, Any]] = made.to_json()
     show.leaderboard(console, rows)
     if made.message:
         console.print(made.message, markup=False, highlight=False)
     console.print(f"{folder / 'report.html'}", markup=False, highlight=False)
+    return damaged
 
 
 def main() -> None:
