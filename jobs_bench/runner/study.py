@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs_bench.budget import Ledger
-from jobs_bench.errors import JournalError
+from jobs_bench.errors import JournalError, WorkerError
 from jobs_bench.runner.executor import Executor, OracleRequest
 from jobs_bench.runner.machine import Machine, newly_launched
 from jobs_bench.runner.oracle_cache import OracleCache
@@ -21,6 +21,9 @@ from jobs_bench.store.folder import Manifest, StudyFolder, slug, write_json
 from jobs_bench.store.journal import JournalWriter, Reading, read
 from jobs_bench.strategy.contract import HasArtifacts, Problem, Strategy
 from jobs_bench.trial import Outcome
+
+IN_VAIN = 10
+"""Failures in a row, none of which cost anything, that stop a study (it can be resumed)."""
 
 Watcher = Callable[[Event, Machine], None]
 
@@ -65,6 +68,7 @@ class Study:
         Raises:
             JournalError: The journal is damaged or belongs to another study.
             BudgetError: The budget cannot pay for one segment.
+            WorkerError: Segments fail one after the other without spending anything.
         """
         manifest = self.folder.manifest()
         ledger = Ledger(manifest.full_run_flop)
@@ -108,7 +112,12 @@ class Study:
         return bool(reading.events) and reading.events[-1].type == "closed"
 
     def _search(self, journal: JournalWriter, machine: Machine) -> bool:
-        """Run until the search has ended; return false when it was stopped before."""
+        """Run until the search has ended; return false when it was stopped before.
+
+        Raises:
+            WorkerError: Segments fail one after the other without spending anything.
+        """
+        in_vain = 0
         while True:
             started = time.perf_counter()
             while (event := machine.poll()) is not None:
@@ -130,6 +139,13 @@ class Study:
             outcome = self.executor.wait(awaited)
             self._record(journal, machine, machine.finish(outcome))
             self._note_outcome("finished", outcome)
+            free = outcome.status != "ok" and not any(c.flop or c.tok for c in outcome.charges)
+            in_vain = in_vain + 1 if free else 0
+            if in_vain == IN_VAIN:  # no budget would ever end this
+                raise WorkerError(
+                    f"{in_vain} segments in a row failed before they cost anything, the last one "
+                    f"{outcome.status}: {outcome.error}"
+                )
 
     def _oracles(
         self,

@@ -13,9 +13,15 @@ from typing import Any
 import pytest
 
 from jobs_bench.errors import JobsBenchError, StorageError, WorkerError
+from jobs_bench.registry.loading import load_strategy
 from jobs_bench.runner.executor import OracleRequest
 from jobs_bench.runner.local import LocalExecutor, WorkerPool
+from jobs_bench.runner.oracle_cache import OracleCache
+from jobs_bench.runner.study import Study
 from jobs_bench.space.configuration import Configuration
+from jobs_bench.store.folder import Manifest, StudyFolder
+from jobs_bench.store.journal import read
+from jobs_bench.testing.synthetic import Synthetic
 from jobs_bench.trial import Segment
 
 # the first `faults` runs of all workers together go wrong in the way that hello says
@@ -217,3 +223,30 @@ def test_workers_get_the_environment(pool: Pool) -> None:
     executor.launch([SEGMENT])
     with pytest.raises(JobsBenchError, match="got 42"):
         executor.wait(SEGMENT)
+
+
+def test_a_study_whose_workers_always_die_stops_and_can_be_resumed(
+    pool: Pool, tmp_path: Path
+) -> None:
+    task = Synthetic()
+    told = task.problem("4x")
+    folder = StudyFolder(tmp_path / "study")
+    flop = task.ledger().full_run_flop
+    steps = task.fidelity.steps
+    folder.create(
+        Manifest("t", "random", None, 3, "4x", 1, (1,), "sig", "score", True, steps, flop), {}
+    )
+    for run in (1, 2):
+        study = Study(
+            folder=folder,
+            strategy=load_strategy("random"),
+            problem=told,
+            executor=pool("exit", faults=1 << 30),
+            oracle_cache=OracleCache(tmp_path / "oracle", "sig"),
+            default=told.default,
+        )
+        with pytest.raises(WorkerError, match=r"10 segments in a row failed .*exit status 3"):
+            study.run()
+        events = read(folder.events).events
+        assert sum(e.type == "finished" for e in events) == 10 * run
+        assert not any(e.type == "ended" for e in events)
