@@ -157,6 +157,7 @@ class FineTuneEvaluator:
         spent = _Spent(segment, self._facts)
         status: Status = "ok"
         error = ""
+        trainer: Trainer | None = None
         try:
             with trainable(self.model, segment.config, segment.seed) as adapted:
                 trainer = Trainer(adapted, self._batches(), recipe, segment.seed)
@@ -192,6 +193,8 @@ class FineTuneEvaluator:
             else:
                 status = "crashed"
                 error = "".join(traceback.format_exception(err, limit=-3))[-2000:]
+        if status in ("oom", "crashed") and trainer is not None and trainer.tokens:
+            spent.lap_train(trainer.tokens, trainer.step)  # steps since the last stop were paid too
         return Outcome(segment, status, tuple(points), spent.charges(), error)
 
 

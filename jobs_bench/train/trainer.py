@@ -92,6 +92,11 @@ class Trainer:
         self._step = 0
         self.tokens = 0
 
+    @property
+    def step(self) -> int:
+        """Return the optimiser steps taken."""
+        return self._step
+
     def restore(self, state: State) -> None:
         """Go on from a checkpoint."""
         self._adapted.load(state.params)
