@@ -168,7 +168,8 @@ def test_gradcheck(kind: str) -> None:
     check = torch.autograd.gradcheck
     assert check(lambda a, b, t: ops.gp_kernel(a[0], b, t, what), (smooth, other, theta))
     assert check(
-        lambda *a: ops.gp_mll(a[0][0], *a[1:], what).value, (smooth, y, theta, noise, mean)
+        lambda X, *a: ops.gp_mll(X[0], a[0], a[1], a[2], a[3], what).value,
+        (smooth, y, theta, noise, mean),
     )
     state = ops.gp_condition(smooth[0], y, theta, noise, mean, what)
     assert check(lambda q: ops.gp_posterior(state, q), (other,))
@@ -341,6 +342,10 @@ def test_strides_do_not_matter() -> None:
     assert torch.equal(a.theta, b.theta)
 
 
+def likelihood(a: dict[str, Tensor]) -> ops.GpLikelihood:
+    return ops.gp_mll(a["X"], a["y"], a["theta"], a["noise"], a["mean"], spec())
+
+
 def one() -> dict[str, Tensor]:
     X, y, theta, noise, mean = data(4, 1)
     return {"X": X[0], "y": y[0], "theta": theta[0], "noise": noise[0, 0], "mean": mean[0]}
@@ -375,7 +380,7 @@ BAD = [
 def test_arguments_that_do_not_fit_are_refused(name: str, value: Tensor, message: str) -> None:
     args = one() | {name: value}
     with pytest.raises(DataError, match=message):
-        ops.gp_mll(**args, spec=spec())
+        likelihood(args)
     with pytest.raises(DataError, match=message):
         ops.gp_condition(**args, spec=spec())
     if name == "theta":
