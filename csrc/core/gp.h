@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -59,9 +60,10 @@ JB_HOST_DEVICE JB_FLAT double exp_neg(double x) {
 // a of r2; for the Gaussian kernel, where no root is taken, r2 / 2.
 template <int64_t kind>
 JB_HOST_DEVICE JB_FLAT double gp_reach(double r2) {
-  if (kind == kMatern12) return __builtin_sqrt(r2);
-  if (kind == kMatern32) return 1.7320508075688772 * __builtin_sqrt(r2);
-  if (kind == kMatern52) return 2.23606797749979 * __builtin_sqrt(r2);
+  using std::sqrt;
+  if (kind == kMatern12) return sqrt(r2);
+  if (kind == kMatern32) return 1.7320508075688772 * sqrt(r2);
+  if (kind == kMatern52) return 2.23606797749979 * sqrt(r2);
   return 0.5 * r2;
 }
 

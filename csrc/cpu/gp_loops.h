@@ -185,7 +185,7 @@ inline int64_t factor_block(double* k, int64_t ld, int64_t nb, const double* flo
   for (int64_t j = 0; j < nb; ++j) {
     const double pivot = k[j * ld + j];
     if (!(pivot > floors[j])) return j;
-    const double root = __builtin_sqrt(pivot);
+    const double root = std::sqrt(pivot);
     k[j * ld + j] = root;
     for (int64_t i = j + 1; i < nb; ++i) column[i] = k[i * ld + j] /= root;
     for (int64_t i = j + 1; i < nb; ++i) {

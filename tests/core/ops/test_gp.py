@@ -410,7 +410,7 @@ def test_queries_that_do_not_fit_are_refused() -> None:
             ops.gp_posterior(state, bad)
 
 
-def test_what_no_jitter_mends_is_refused() -> None:
+def test_what_overflows_is_refused() -> None:
     X = torch.zeros((600, 1), dtype=torch.float64)
     theta = torch.tensor([1.0, 1.0], dtype=torch.float64)
     y = torch.full((600,), 1e300, dtype=torch.float64)
@@ -424,6 +424,33 @@ def test_what_no_jitter_mends_is_refused() -> None:
             torch.tensor(0.0).double(),
             GpSpec("rbf", (0,)),
         )
+
+
+def test_what_no_jitter_mends_is_refused() -> None:
+    K = torch.tensor([[[1.0, 2.0], [2.0, 1.0]]], dtype=torch.float64)
+    noise = torch.tensor([[1e-3]], dtype=torch.float64)
+    with pytest.raises(DataError, match="of 2 points not positive definite with jitter 1e-06"):
+        reference.factorise(K, noise, torch.ones(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "columns", [((), NAMES), (SMOOTH, ()), ((), ())], ids=["names", "smooth", "neither"]
+)
+def test_either_sort_of_column_may_be_absent(
+    native: None, columns: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
+    what = GpSpec("matern52", *columns)
+    X, y, theta, noise, mean = data(20)
+    theta = theta[:, : what.size]
+    got = OPS.gp_mll(X, y, theta, noise, mean, *what.args, True)
+    want = reference.likelihood(X, y, theta, noise, mean, *what.args, True)
+    for g, w in zip(got, want, strict=True):
+        assert_close(g, w)
+    state = ops.gp_condition(X, y, theta, noise, mean, what)
+    query = rows(5, 1, 3)[0].requires_grad_()
+    mu, variance = ops.gp_posterior(state, query)
+    (mu.sum() + variance.sum()).backward()
+    assert query.grad is not None
 
 
 def test_impossible_specs_are_refused() -> None:
