@@ -35,7 +35,7 @@ namespace avx512 {
 
 const GpLoops& gp_loops() {
 #if defined(JB_X86)
-  static const GpLoops& chosen = [] () -> const GpLoops& {
+  static const GpLoops& chosen = []() -> const GpLoops& {
     __builtin_cpu_init();
     const bool fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -114,8 +114,9 @@ def _fit(name: str, t: Tensor, *shapes: Sequence[int]) -> Tensor:
 
 def _models(theta: Tensor, spec: GpSpec) -> Tensor:
     theta = _fit("theta", theta, (spec.size,), (-1, spec.size))
-    check_finite(theta=theta)
-    return theta.unsqueeze(0) if theta.ndim == 1 else theta
+    models = theta.unsqueeze(0) if theta.ndim == 1 else theta
+    check_theta(models, spec.smooth)
+    return models
 
 
 def _rows(name: str, X: Tensor, like: Tensor, spec: GpSpec, d: int = -1) -> Tensor:
@@ -145,7 +146,6 @@ def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
         DataError: Arguments that do not fit together or are out of range.
     """
     models = _models(theta, spec)
-    check_theta(models, spec.smooth)
     a = _rows("X1", X1, theta, spec)
     b = _rows("X2", X2, theta, spec, a.shape[-1])
     out: Tensor = torch.ops.jobs_bench.gp_kernel.default(a, b, models, *spec.args)
@@ -156,7 +156,6 @@ def _data(
     X: Tensor, y: Tensor, theta: Tensor, noise: Tensor, mean: Tensor, spec: GpSpec
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     models = _models(theta, spec)
-    check_theta(models, spec.smooth)
     rows = _rows("X", X, theta, spec)
     n, M = rows.shape[1], models.shape[0]
     if theta.ndim == 1:
@@ -169,7 +168,7 @@ def _data(
         _fit("y", y, (n,), (M, n))
         _fit("noise", noise, (M, 1), (M, n))
         _fit("mean", mean, (M,))
-    check_finite(y=y, noise=noise, mean=mean)
+    check_finite(y=y, mean=mean)
     check_noise(noise)
     return rows, y.unsqueeze(0) if y.ndim == 1 else y, models, noise, mean
 

@@ -37,18 +37,22 @@ def check_finite(**tensors: Tensor) -> None:
 
 
 def check_theta(theta: Tensor, smooth: Sequence[int]) -> None:
-    """Raise `DataError` where a parameter, ``(M, P)``, is out of its range."""
-    low = theta.detach().amin(0).tolist() if theta.shape[0] else []
-    for k, x in enumerate(low):
-        weight = len(smooth) <= k < len(low) - 1
-        if not (x >= 0 if weight else x > 0):
-            raise DataError(f"got theta {x} at {k}; wanted {'>= 0' if weight else '> 0'}")
+    """Raise `DataError` where a parameter, ``(M, P)``, is not finite or out of its range."""
+    for m, row in enumerate(theta.tolist()):
+        for k, x in enumerate(row):
+            weight = len(smooth) <= k < len(row) - 1
+            if not math.isfinite(x) or not (x >= 0 if weight else x > 0):
+                wanted = "at least 0" if weight else "above 0"
+                raise DataError(f"got theta[{m}][{k}] = {x}; wanted finite and {wanted}")
 
 
 def check_noise(noise: Tensor) -> None:
-    """Raise `DataError` where a noise variance is not above 0."""
-    if noise.numel() and not float(noise.detach().min()) > 0:
-        raise DataError(f"got noise {float(noise.detach().min())}; wanted above 0")
+    """Raise `DataError` where a noise variance is not finite or not above 0."""
+    if noise.numel():
+        low, high = (float(x) for x in noise.detach().aminmax())
+        if not (low > 0 and high < math.inf):
+            bad = high if low > 0 else low
+            raise DataError(f"got noise {bad}; wanted finite and above 0")
 
 
 def _parts(

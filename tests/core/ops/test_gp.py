@@ -358,18 +358,22 @@ def with_entry(t: Tensor, value: float) -> Tensor:
 
 
 BAD = [
-    ("noise", torch.tensor(0.0).double(), "got noise 0.0; wanted above 0"),
-    ("noise", torch.tensor(-1.0).double(), "got noise -1.0; wanted above 0"),
+    ("noise", torch.tensor(0.0).double(), "got noise 0.0; wanted finite and above 0"),
+    ("noise", torch.tensor(-1.0).double(), "got noise -1.0; wanted finite and above 0"),
     ("noise", torch.ones(3).double(), r"got noise \(3,\); wanted \(\) or \(4,\)"),
     ("y", torch.ones(5).double(), r"got y \(5,\); wanted \(4,\)"),
     ("y", torch.ones(4), "got y of torch.float32; wanted torch.float64"),
     ("X", torch.ones(4, 3).double(), "wanted more than 5 columns"),
     ("X", torch.ones(4).double(), r"got X \(4,\); wanted \(-1, -1\)"),
     ("theta", torch.ones(3).double(), r"got theta \(3,\); wanted \(7,\)"),
-    ("theta", with_entry(one()["theta"], 0.0), "got theta 0.0 at 0; wanted > 0"),
+    (
+        "theta",
+        with_entry(one()["theta"], 0.0),
+        r"got theta\[0\]\[0\] = 0.0; wanted .*above 0",
+    ),
     ("mean", torch.ones(1).double(), r"got mean \(1,\); wanted \(\)"),
     *[
-        (name, with_entry(one()[name], bad), f"got {name}.* = {bad}; wanted finite")
+        (name, with_entry(one()[name], bad), f"got {name}.* {bad}; wanted finite")
         for name in ("X", "y", "theta", "noise", "mean")
         for bad in (math.nan, math.inf)
     ],
