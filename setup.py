@@ -22,7 +22,7 @@ def extensions() -> list[Extension]:
             "jobs_bench._C",
             sources,
             depends=sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*.h")),
-            extra_compile_args={"cxx": ["-O3", "-g0", "-Wall", "-Wextra"]},
+            extra_compile_args={"cxx": ["-O3", "-g0", "-Wall", "-Wextra", "-fno-math-errno"]},
             py_limited_api=True,
         )
     ]

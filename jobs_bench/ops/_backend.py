@@ -12,7 +12,14 @@ from jobs_bench.errors import JobsBenchError, OptionError
 lib = torch.library.Library("jobs_bench", "DEF")
 """Owner of every schema of the package; operators define theirs in it."""
 
-NATIVE_OPS = ("mix_indices",)
+NATIVE_OPS = (
+    "mix_indices",
+    "gp_kernel",
+    "gp_kernel_backward",
+    "gp_mll",
+    "gp_condition",
+    "gp_posterior",
+)
 
 
 def _load() -> str | None:
