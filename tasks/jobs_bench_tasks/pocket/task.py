@@ -15,7 +15,7 @@ from typing import ClassVar
 from jobs_bench.errors import InputError, OptionError, UnknownNameError
 from jobs_bench.fidelity import Fidelity
 from jobs_bench.space.presets import lora_space
-from jobs_bench.task.contract import TaskSetup
+from jobs_bench.task.contract import References, TaskSetup
 from jobs_bench.task.finetune import Domain, Exact, Recipe, Row
 from jobs_bench.task.sources import Record, content_id, read_jsonl, text
 from jobs_bench.task.split import split_questions
@@ -43,6 +43,8 @@ class PocketTask(TextTask):
     default_model: ClassVar[str | None] = "pocket"
     target: ClassVar[str]
     summary: ClassVar[str]
+    noise_floor: ClassVar[float]
+    """Standard deviation of the ``gold_bpb`` score over training seeds, from ``results/pocket``."""
 
     def __init__(
         self,
@@ -97,6 +99,10 @@ class PocketTask(TextTask):
                 licence="Apache-2.0",
                 reference="tasks/pocket_recipe of this project",
                 tags=("pocket",),
+                references=References(
+                    default=space.default(),
+                    noise_floor=self.noise_floor if metric == "gold_bpb" else None,
+                ),
                 estimate_tokens=pocket_tokens,
             )
         )
@@ -106,6 +112,7 @@ class PocketWord2(PocketTask):
     """Two-step word problems."""
 
     target = "word2"
+    noise_floor = 0.030
     summary = "Two-step word problems; one-step problems, sums and sequences are among the domains."
 
 
@@ -113,13 +120,15 @@ class PocketMiss(PocketTask):
     """The missing term of a sequence."""
 
     target = "miss"
+    noise_floor = 0.022
     summary = "The missing term of a sequence; the next term and products are among the domains."
 
 
 class PocketDown(PocketTask):
-    """Letters in descending order."""
+    """Letters in descending order: the hard case, noisy and with early scores that tell little."""
 
     target = "down"
+    noise_floor = 0.019
     summary = "Letters in descending order; reversing and ascending order are among the domains."
 
 
