@@ -36,6 +36,7 @@ from jobs_bench.train.trainer import DivergedError, Trainer
 from jobs_bench_tasks.pocket.task import TARGETS
 
 CONFIGS, SEEDS, SIDE, SIDE_SEEDS, DEFAULTS = 64, 3, 6, 2, 6
+METRICS = ("gold_bpb", "exact_match")
 Runs = dict[str, list[dict[str, Any]]]
 
 
@@ -164,9 +165,13 @@ def report(paths: list[Path]) -> None:
         "seconds_mean": float(np.mean(seconds)),
         "seconds_max": float(np.max(seconds)),
     }
-    for task in TARGETS:
-        for metric in ("gold_bpb", "exact_match"):
-            found[f"pocket_{task.target} {metric}"] = summary(runs, task.target, metric)
+    for line in lines:
+        for point in line["curve"]:
+            each = [point[task.target] for task in TARGETS]
+            point["all"] = {m: float(np.mean([e[m] for e in each])) for m in METRICS}
+    for target in (*(task.target for task in TARGETS), "all"):
+        for metric in METRICS:
+            found[f"pocket_{target} {metric}"] = summary(runs, target, metric)
     print(json.dumps(found, indent=2))
 
 

@@ -71,7 +71,9 @@ class PocketTask(TextTask):
         )
         domains = tuple(_domain(name) for name in DOMAINS)
         visible, hidden = split_questions(
-            _questions(self.target), n_visible=n_visible, n_hidden=n_hidden
+            [q for file in self.files() for q in _questions(file)],
+            n_visible=n_visible,
+            n_hidden=n_hidden,
         )
         space = lora_space(
             mixture_axis(domains, recipe, floor=0.02, max_epochs=12.0),
@@ -106,6 +108,11 @@ class PocketTask(TextTask):
                 estimate_tokens=pocket_tokens,
             )
         )
+
+    @classmethod
+    def files(cls) -> tuple[str, ...]:
+        """Return the evaluation files that the target is made of."""
+        return (cls.target,)
 
 
 class PocketWord2(PocketTask):
@@ -155,4 +162,19 @@ def _questions(target: str) -> list[Exact]:
 
 
 TARGETS: tuple[type[PocketTask], ...] = (PocketWord2, PocketMiss, PocketDown)
-"""Every target; one training run can be scored on all of them."""
+"""The single targets; one training run can be scored on all of them."""
+
+
+class PocketAll(PocketTask):
+    """All three targets at once, in equal numbers: no domain is near to everything."""
+
+    target = "all"
+    noise_floor = 0.014
+    summary = (
+        "Word problems, missing terms and descending letters at once: a mixture must serve all."
+    )
+
+    @classmethod
+    def files(cls) -> tuple[str, ...]:
+        """Return the files of every single target."""
+        return tuple(task.target for task in TARGETS)
