@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs_bench.cli.compose import Bench, BenchSpec
-from jobs_bench.errors import JobsBenchError
+from jobs_bench.errors import JobsBenchError, StorageError
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.store.codec import outcome_to_json, segment_from_json
 from jobs_bench.task.contract import Evaluator
@@ -80,7 +80,7 @@ def main() -> int:
             try:
                 answer = {"outcome": outcome_to_json(worker.answer(message), seconds=True)}
             except JobsBenchError as err:
-                answer = {"error": str(err)}
+                answer = {"error": str(err), "storage": isinstance(err, StorageError)}
         out.write(json.dumps(answer) + "\n")
         out.flush()
     return 0

@@ -108,7 +108,8 @@ class WorkerPool:
             worker = self._workers[slot] or self._start(slot)
             answer = worker.call(job.message, self._timeout_s)
             if answer is not None and "error" in answer:
-                raise StorageError(str(answer["error"]))
+                kind = StorageError if answer.get("storage") else WorkerError
+                raise kind(str(answer["error"]))
             if answer is not None:
                 return outcome_from_json(answer["outcome"])
             why = worker.obituary()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,6 @@ class Study:
     watch: Watcher = _ignore
     stop: Callable[[], bool] = _never
     sync: bool = True
-    _machine: Machine | None = field(default=None, init=False)
 
     def run(self) -> bool:
         """Run the study, or what is left of it; return whether it is closed.
@@ -73,7 +72,6 @@ class Study:
         manifest = self.folder.manifest()
         ledger = Ledger(manifest.full_run_flop)
         machine = Machine(self.strategy, self.problem, ledger, manifest.seed)
-        self._machine = machine
         exists = self.folder.events.exists()
         reading = read(self.folder.events) if exists else Reading((), 0, 0)
         if self._replay(machine, manifest, reading):

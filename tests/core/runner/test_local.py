@@ -49,7 +49,8 @@ for line in sys.stdin:
             sys.exit(3)
         if hello['how'] == 'hang':
             time.sleep(60)
-        told = {'nonsense': '[1', 'a list': '[]', 'no outcome': '{}', 'full': '{"error": "full"}'}
+        told = {'nonsense': '[1', 'a list': '[]', 'no outcome': '{}',
+                'full': '{"error": "full", "storage": true}', 'other': '{"error": "no model"}'}
         print(told[hello['how']], flush=True)
         continue
     config = message.get('config') or {}
@@ -174,6 +175,13 @@ def test_a_full_disk_stops_the_study(pool: Pool) -> None:
     executor = pool("full", faults=1)
     executor.launch([SEGMENT])
     with pytest.raises(StorageError, match="full"):
+        executor.wait(SEGMENT)
+
+
+def test_another_error_is_not_told_as_a_full_disk(pool: Pool) -> None:
+    executor = pool("other", faults=1)
+    executor.launch([SEGMENT])
+    with pytest.raises(WorkerError, match="no model"):
         executor.wait(SEGMENT)
 
 
