@@ -37,7 +37,7 @@ std::tuple<Tensor, Tensor> mix_indices(Tensor weights, Tensor sizes, Ints seeds,
     require(std::any_of(mixture, mixture + domains, [](int64_t x) { return x > 0; }), kOp,
             ": stream ", k, " has no weight above 0");
     const Stream stream(mixture, domains);
-    torch::stable::parallel_for(0, n, kGrain, [&](int64_t begin, int64_t end) {
+    share(n, kGrain, [&](int64_t begin, int64_t end) {
       draw(stream, sp, static_cast<uint64_t>(seeds[k]), starts[k], stratified, begin, end,
            dp + k * n, rp + k * n);
     });

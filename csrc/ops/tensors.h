@@ -7,7 +7,8 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
-#include <initializer_list>
+#include <exception>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,23 @@ inline Tensor empty(const Tensor& like, const Ints& shape, ScalarType type) {
 
 inline Tensor zeros(const Tensor& like, const Ints& shape, ScalarType type) {
   return torch::stable::new_zeros(like, {shape.data(), shape.size()}, type);
+}
+
+// f(begin, end) over [0, n) on torch's threads, `grain` or more at a time. What one of them throws
+// is thrown here, which torch's own loop would swallow.
+template <class F>
+void share(int64_t n, int64_t grain, const F& f) {
+  std::exception_ptr first;
+  std::mutex lock;
+  torch::stable::parallel_for(0, n, grain, [&](int64_t begin, int64_t end) {
+    try {
+      f(begin, end);
+    } catch (...) {
+      const std::lock_guard<std::mutex> guard(lock);
+      if (!first) first = std::current_exception();
+    }
+  });
+  if (first) std::rethrow_exception(first);
 }
 
 }  // namespace jobs_bench
