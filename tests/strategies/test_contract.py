@@ -20,6 +20,7 @@ CHEAPER: dict[str, dict[str, Any]] = {
     "bo": {"n_init": 2},
     "mf_bo": {"n_init": 2, "levels": 2},
     "jobs_paper": {"epochs": 10, "short": 0.4},
+    "regmix": {"regressor": "ridge"},
 }
 
 
