@@ -21,8 +21,11 @@ from jobs_bench.ops._gp_spec import GpSpec
 from jobs_bench.ops._philox import philox, split
 
 GP_FIT_STOPS = _gp_fit_operator.STOPS
-"""How a search ends. ``failed``: nothing finite at its start; all others have a result."""
+"""How a search ends: ``gradient`` and ``decrease`` are the tolerances, ``iterations`` and
+``evaluations`` the limits, ``search`` finds no decrease that rounding does not hide, ``failed`` has
+nothing finite at its start; only this has no result."""
 
+_CONVERGED = tuple(GP_FIT_STOPS.index(stop) for stop in ("gradient", "decrease", "search"))
 _RESTARTS = np.uint64(3)  # last word of the counter; others belong to jobs_bench.ops._mix
 
 
@@ -109,7 +112,7 @@ def gp_fit(
         )
     begin = _starts(starts, priors, models, single)
     if restarts:
-        begin = torch.cat([begin, _draws(priors, restarts, models, seed)])
+        begin = torch.cat([begin.cpu(), _draws(priors, restarts, models, seed)])
     found, objectives, counts = torch.ops.jobs_bench.gp_fit.default(
         rows,
         targets,
@@ -118,14 +121,14 @@ def gp_fit(
         [KINDS.index(type(box.prior)) for box in priors.boxes],
         priors.leaders,
         torch.tensor([_row(box) for box in priors.boxes], dtype=torch.float64),
-        begin,
+        begin.to(y.device),
         max_iter,
         max_evaluations,
         gradient_tol,
         decrease_tol,
     )
     won = objectives.nan_to_num(nan=-torch.inf).argmax(0)
-    every = torch.arange(models)
+    every = torch.arange(models, device=y.device)
     best, stops = found[won, every], counts[..., 1]
     out = GpFit(
         theta=best[:, :-2].contiguous(),
@@ -133,7 +136,7 @@ def gp_fit(
         mean=best[:, -1].contiguous(),
         objective=objectives[won, every],
         evaluations=counts[..., 0].sum(0),
-        converged=torch.isin(stops[won, every], torch.tensor((0, 1, 4))),
+        converged=(stops[won, every][:, None] == stops.new_tensor(_CONVERGED)).any(1),
         start=won,
         objectives=objectives.mT.contiguous(),
         stops=stops.mT.contiguous(),
@@ -199,7 +202,7 @@ def _starts(starts: Tensor | None, priors: GpPriors, models: int, single: bool) 
 
 
 def _draws(priors: GpPriors, restarts: int, models: int, seed: int) -> Tensor:
-    """Return ``(restarts, M, P + 2)`` draws: entry (r, m, k) is a function of these and the seed."""
+    """Return ``(restarts, M, P + 2)`` draws, each a function of its place and the seed."""
     r, m = (np.arange(size, dtype=np.uint64) for size in (restarts, models))
     out = np.empty((restarts, models, len(priors.boxes)))
     for k, box in enumerate(priors.boxes):

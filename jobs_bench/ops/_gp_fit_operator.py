@@ -22,6 +22,8 @@ STOPS = ("gradient", "decrease", "iterations", "evaluations", "search", "failed"
 """How a search ends, in the order of csrc/cpu/lbfgs.h."""
 
 _MEMORY = 30  # steps from which the curvature is known
+Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
+
 _WALL = 1e10  # loss a row where the likelihood fails
 
 lib.define(
@@ -54,15 +56,15 @@ class _Regression:
         self.log = self.low > 0
         spread = float(self.y.std(correction=0)) if self.y.numel() else 0.0
         self.unit = np.ones(len(boxes))
-        self.unit[-1] = spread if spread > 0 else 1.0
+        self.unit[-1] = spread if 0 < spread < np.inf else 1.0
 
-    def coordinates(self, x: Numbers) -> Numbers:
+    def coordinates(self, x: Vector) -> Vector:
         """Return where `x` is searched: one number for each free parameter."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            out: Numbers = np.where(self.log, np.log(x), x / self.unit)[self.at]
+            out: Vector = np.where(self.log, np.log(x), x / self.unit)[self.at]
         return out
 
-    def place(self, start: Numbers, z: Numbers) -> Numbers:
+    def place(self, start: Vector, z: Vector) -> Vector:
         """Return all parameters; those that are not free from `start`."""
         x = np.clip(start, self.low, self.high)
         log = self.log[self.at]
@@ -70,9 +72,9 @@ class _Regression:
         x[self.at] = np.clip(free, self.low[self.at], self.high[self.at])
         return x[self.leaders]
 
-    def log_posterior(self, x: Numbers) -> tuple[float, Numbers]:
+    def log_posterior(self, x: Vector) -> tuple[float, Vector]:
         """Return the value at all parameters, and its gradient to those that lead."""
-        t = torch.from_numpy(x)
+        t = torch.from_numpy(x).to(self.y.device)
         noise = t[-2] + self.known if self.known.numel() else t[-2].reshape(1, 1)
         out = torch.ops.jobs_bench.gp_mll.default(
             self.X, self.y, t[None, :-2], noise, t[-1:], self.spec, False
@@ -82,8 +84,8 @@ class _Regression:
         for k in self.own:
             prior = self.priors[k]
             if prior is not None:
-                value += float(prior.log_density(x[k]))
-                slope[k] += float(prior.slope(x[k]))
+                value += prior.log_density(float(x[k]))
+                slope[k] += prior.slope(float(x[k]))
         led = np.zeros_like(slope)
         np.add.at(led, self.leaders, slope)
         if not (np.isfinite(value) and np.isfinite(led).all()):
@@ -92,7 +94,7 @@ class _Regression:
 
 
 class _Search(NamedTuple):
-    x: Numbers
+    x: Vector
     value: float
     evaluations: int
     stop: int
@@ -101,7 +103,7 @@ class _Search(NamedTuple):
 
 def _search(
     model: _Regression,
-    start: Numbers,
+    start: Vector,
     max_iter: int,
     max_evaluations: int,
     gradient_tol: float,
@@ -112,7 +114,7 @@ def _search(
     best, best_z = np.inf, begin
     reason = ""
 
-    def loss(z: Numbers) -> tuple[float, Numbers]:
+    def loss(z: Vector) -> tuple[float, Vector]:
         nonlocal evaluations, best, best_z, reason
         evaluations += 1
         x = model.place(start, z)
@@ -128,15 +130,21 @@ def _search(
 
     first, slope = loss(begin)
     if not np.isfinite(best):
-        return _Search(model.place(start, begin), np.nan, evaluations, STOPS.index("failed"), reason)
+        return _Search(
+            model.place(start, begin), np.nan, evaluations, STOPS.index("failed"), reason
+        )
     stop = STOPS.index("gradient")
+
+    def from_start(z: Vector) -> tuple[float, Vector]:
+        return (first, slope) if np.array_equal(z, begin) else loss(z)
+
     if len(begin) and max_iter:
         result = optimize.minimize(
-            lambda z: (first, slope) if np.array_equal(z, begin) else loss(z),
+            from_start,
             begin,
             jac=True,
             method="L-BFGS-B",
-            bounds=optimize.Bounds(*(model.coordinates(end) for end in (model.low, model.high))),
+            bounds=optimize.Bounds(model.coordinates(model.low), model.coordinates(model.high)),
             options={
                 "maxcor": _MEMORY,
                 "maxiter": max_iter,
@@ -176,9 +184,10 @@ def _plain(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return parameters, log posteriors, and evaluations with stops of all starts."""
     R, M, count = starts.shape
+    begin = starts.cpu().numpy()
     found, values = starts.new_empty((R, M, count)), starts.new_empty((R, M))
-    counts = torch.empty((R, M, 2), dtype=torch.int64)
-    table = boxes.numpy()
+    counts = starts.new_empty((R, M, 2), dtype=torch.int64)
+    table = boxes.cpu().numpy()
     densities = [(k, *row[2:]) for k, row in zip(priors, table.tolist(), strict=True)]
     for m in range(M):
         rows, targets, known = (t[m : m + 1] if len(t) > 1 else t for t in (X, y, known_noise))
@@ -186,7 +195,7 @@ def _plain(
         reasons = []
         for r in range(R):
             out = _search(
-                model, starts[r, m].numpy(), max_iter, max_evaluations, gradient_tol, decrease_tol
+                model, begin[r, m], max_iter, max_evaluations, gradient_tol, decrease_tol
             )
             found[r, m], values[r, m] = torch.from_numpy(out.x), out.value
             counts[r, m] = torch.tensor((out.evaluations, out.stop))
@@ -218,7 +227,9 @@ def _(
 
 
 def _refuse(*_: object) -> tuple[Tensor | None, ...]:
-    raise RuntimeError("gp_fit: got a derivative of an operator that has none; detach its arguments")
+    raise RuntimeError(
+        "gp_fit: got a derivative of an operator that has none; detach its arguments"
+    )
 
 
 torch.library.register_autograd("jobs_bench::gp_fit", _refuse, lib=lib)

@@ -43,14 +43,14 @@ class LogNormal:
         _check("loc", self.loc)
         _check("scale", self.scale, above=True)
 
-    def log_density(self, x: Numbers) -> Numbers:
+    def log_density(self, x: float) -> float:
         """Return the log density at `x` > 0."""
-        u: Numbers = np.log(x)
+        u = math.log(x)
         return -u - 0.5 * ((u - self.loc) / self.scale) ** 2 - _log_normaliser(self.scale)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: float) -> float:
         """Return the slope of the log density at `x` > 0."""
-        return -(1.0 + (np.log(x) - self.loc) / self.scale**2) / x
+        return -(1.0 + (math.log(x) - self.loc) / self.scale**2) / x
 
     def quantile(self, u: Numbers) -> Numbers:
         """Return where a share `u` in (0, 1) of the mass lies below."""
@@ -79,13 +79,12 @@ class Gamma:
         _check("concentration", self.concentration, above=True)
         _check("rate", self.rate, above=True)
 
-    def log_density(self, x: Numbers) -> Numbers:
+    def log_density(self, x: float) -> float:
         """Return the log density at `x` > 0."""
         a, b = self.concentration, self.rate
-        out: Numbers = a * math.log(b) - math.lgamma(a) + (a - 1.0) * np.log(x) - b * x
-        return out
+        return a * math.log(b) - math.lgamma(a) + (a - 1.0) * math.log(x) - b * x
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: float) -> float:
         """Return the slope of the log density at `x` > 0."""
         return (self.concentration - 1.0) / x - self.rate
 
@@ -111,11 +110,11 @@ class Normal:
         _check("loc", self.loc)
         _check("scale", self.scale, above=True)
 
-    def log_density(self, x: Numbers) -> Numbers:
+    def log_density(self, x: float) -> float:
         """Return the log density at `x`."""
         return -0.5 * ((x - self.loc) / self.scale) ** 2 - _log_normaliser(self.scale)
 
-    def slope(self, x: Numbers) -> Numbers:
+    def slope(self, x: float) -> float:
         """Return the slope of the log density at `x`."""
         return (self.loc - x) / self.scale**2
 
@@ -221,7 +220,11 @@ class GpPriors:
             raise DataError(f"got a noise from {self.noise.low}; wanted a low above 0")
         followers = {i for i, _ in self.tied}
         for i, j in self.tied:
-            if not 0 <= j < i < len(self.theta) or j in followers or len(followers) != len(self.tied):
+            if (
+                not 0 <= j < i < len(self.theta)
+                or j in followers
+                or len(followers) != len(self.tied)
+            ):
                 raise DataError(
                     f"got tie {(i, j)}; wanted two indices of {len(self.theta)} parameters, the"
                     " second before the first and not tied itself"
