@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
-from jobs_bench.ops._gp_spec import KINDS, POSITIVE, GpFidelity, GpSpec, GpTerm
+from jobs_bench.ops._gp_spec import POSITIVE, GpFidelity, GpSpec, GpTerm
 
 JITTERS = (0.0, 1e-10, 1e-8, 1e-6)
 """What is added to the diagonal, over the sum of outputscales, until a factorisation succeeds."""
@@ -250,7 +250,7 @@ def covariance_backward(
     return gA * A_slope, gB * B_slope, gtheta
 
 
-def _scales(theta: Tensor, spec: Sequence[int]) -> list[int]:
+def _scales(spec: Sequence[int]) -> list[int]:
     """Return where in theta the outputscales are."""
     parameters = GpSpec.decode(spec).parameters
     return [k for k, what in enumerate(parameters) if what.role == "outputscale"]
@@ -294,7 +294,7 @@ def likelihood(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return value, jitter, and gradients to X, y, theta, noise and mean; see `gp_mll`."""
     M, n = theta.shape[0], X.shape[1]
-    scales = _scales(theta, spec)
+    scales = _scales(spec)
     scale = theta[:, scales].sum(1)
     L, steps = factorise(covariance(X, X, theta, spec), noise, scale)
     r = (y - mean[:, None]).unsqueeze(-1)
@@ -316,7 +316,7 @@ def condition(
     X: Tensor, y: Tensor, theta: Tensor, noise: Tensor, mean: Tensor, spec: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return inverse Cholesky factors, weights of the mean, jitters; see `gp_condition`."""
-    scale = theta[:, _scales(theta, spec)].sum(1)
+    scale = theta[:, _scales(spec)].sum(1)
     L, steps = factorise(covariance(X, X, theta, spec), noise, scale)
     eye = torch.eye(L.shape[-1], dtype=L.dtype, device=L.device).expand_as(L)
     inverse = torch.linalg.solve_triangular(L, eye, upper=False).contiguous()
