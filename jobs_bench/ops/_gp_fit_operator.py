@@ -194,9 +194,7 @@ def _plain(
         model = _Regression((rows, targets, known), spec, densities, leaders, table)
         reasons = []
         for r in range(R):
-            out = _search(
-                model, begin[r, m], max_iter, max_evaluations, gradient_tol, decrease_tol
-            )
+            out = _search(model, begin[r, m], max_iter, max_evaluations, gradient_tol, decrease_tol)
             found[r, m], values[r, m] = torch.from_numpy(out.x), out.value
             counts[r, m] = torch.tensor((out.evaluations, out.stop))
             reasons.append(f"start {r}: {out.reason}")
