@@ -5,22 +5,36 @@ from __future__ import annotations
 from jobs_bench.ops._backend import backend_record, native_backends, require_native, why_no_native
 from jobs_bench.ops._gp import (
     GpLikelihood,
-    GpSpec,
     GpState,
     gp_condition,
     gp_kernel,
     gp_mll,
     gp_posterior,
 )
+from jobs_bench.ops._gp_fit import GP_FIT_STOPS, GpFit, gp_fit
+from jobs_bench.ops._gp_priors import Gamma, GpBox, GpPrior, GpPriors, LogNormal, Normal
+from jobs_bench.ops._gp_spec import GpFidelity, GpParameter, GpSpec, GpTerm
 from jobs_bench.ops._mix import freeze_weights, mix_counts, mix_indices
 
 __all__ = [
+    "GP_FIT_STOPS",
+    "Gamma",
+    "GpBox",
+    "GpFidelity",
+    "GpFit",
     "GpLikelihood",
+    "GpParameter",
+    "GpPrior",
+    "GpPriors",
     "GpSpec",
     "GpState",
+    "GpTerm",
+    "LogNormal",
+    "Normal",
     "backend_record",
     "freeze_weights",
     "gp_condition",
+    "gp_fit",
     "gp_kernel",
     "gp_mll",
     "gp_posterior",

@@ -19,6 +19,7 @@ NATIVE_OPS = (
     "gp_mll",
     "gp_condition",
     "gp_posterior",
+    "gp_fit",
 )
 
 
