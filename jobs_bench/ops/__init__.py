@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs_bench.ops._backend import backend_record, native_backends, require_native, why_no_native
+from jobs_bench.ops._corpus import CorpusTensors
 from jobs_bench.ops._gp import (
     GpLikelihood,
     GpSpec,
@@ -12,20 +13,30 @@ from jobs_bench.ops._gp import (
     gp_mll,
     gp_posterior,
 )
-from jobs_bench.ops._mix import freeze_weights, mix_counts, mix_indices
+from jobs_bench.ops._mix import mix_counts, mix_indices
+from jobs_bench.ops._mix_batch import MixBatch, MixStreams, mix_batch
+from jobs_bench.ops._mix_pack import MixPack, mix_pack
+from jobs_bench.ops._mix_tree import epoch_caps, freeze_weights
 
 __all__ = [
+    "CorpusTensors",
     "GpLikelihood",
     "GpSpec",
     "GpState",
+    "MixBatch",
+    "MixPack",
+    "MixStreams",
     "backend_record",
+    "epoch_caps",
     "freeze_weights",
     "gp_condition",
     "gp_kernel",
     "gp_mll",
     "gp_posterior",
+    "mix_batch",
     "mix_counts",
     "mix_indices",
+    "mix_pack",
     "native_backends",
     "require_native",
     "why_no_native",

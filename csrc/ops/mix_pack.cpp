@@ -1,0 +1,64 @@
+#include "../cpu/mix_batch.h"
+
+#include "mix_corpus.h"
+#include "mix_streams.h"
+
+namespace jobs_bench {
+namespace {
+
+constexpr const char* kOp = "mix_pack";
+constexpr int64_t kGrain = 65536;  // tokens that are worth a thread
+
+// n documents of each of the K streams of mix_streams.h over the corpus of mix_corpus.h, each cut
+// at `length` tokens, in order, next-fit into `rows` rows a stream; those after the first that
+// finds no room are left out.
+//   ids        (K, rows, length), int64 where `wide`, else int32
+//   layout     (2, K, rows, length) int32: position in the document; document of the row from 1,
+//              0 in the padding
+//   documents  (K, rows) int32: documents of each row
+//   table      (3, K, n) int64: tokens that are kept, domain, document; also of those left out
+// Deterministic: the same bits as the reference in jobs_bench/ops/_mix_pack.py at any number of
+// threads. Fresh outputs, no aliasing.
+std::tuple<Tensor, Tensor, Tensor, Tensor> mix_pack(Tensor tokens, Tensor offsets, Tensor domains,
+                                                    Tensor weights, Ints seeds, Ints starts,
+                                                    Ints caps, bool stratified, int64_t n,
+                                                    int64_t rows, int64_t length, int64_t pad,
+                                                    bool wide) {
+  const CorpusTensors c = corpus_of(kOp, tokens, offsets, domains);
+  const Tensor w = checked(kOp, "weights", weights, ScalarType::Long, {-1, c.corpus.domains});
+  const int64_t streams = w.size(0);
+  check_row(kOp, length, pad, wide);
+  require(rows >= 0, kOp, ": got rows=", rows, "; wanted at least 0");
+  const auto mixtures = drawn_streams(kOp, w, c.sizes.data(), seeds, starts, n, stratified, caps);
+  Tensor ids = empty(c.tokens, {streams, rows, length}, wide ? ScalarType::Long : ScalarType::Int);
+  Tensor layout = empty(c.tokens, {2, streams, rows, length}, ScalarType::Int);
+  Tensor documents = empty(c.tokens, {streams, rows}, ScalarType::Int);
+  Tensor table = empty(c.tokens, {3, streams, n}, ScalarType::Long);
+  auto* numbers = table.mutable_data_ptr<int64_t>();
+  auto* counts = documents.mutable_data_ptr<int32_t>();
+  auto* position = layout.mutable_data_ptr<int32_t>();
+  const Rows out = {
+      ids.mutable_data_ptr(), wide, position, position + streams * rows * length, length, pad};
+  std::vector<int64_t> first(streams * rows);  // document of the table that opens each row
+  for (int64_t k = 0; k < streams; ++k) {
+    const Table own = table_at(numbers, streams * n, k * n);
+    const StreamView view =
+        mixtures[k].view(c.sizes.data(), static_cast<uint64_t>(seeds[k]), stratified);
+    draw_documents(c.corpus, view, starts[k], 0, n, length, own);
+    pack(own.length, n, rows, length, counts + k * rows);
+    for (int64_t r = 0, at = k * n; r < rows; ++r) {
+      first[k * rows + r] = at;
+      at += counts[k * rows + r];
+    }
+  }
+  const Table all = table_at(numbers, streams * n, 0);
+  share(streams * rows, std::max<int64_t>(1, kGrain / length), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) fill_row(c.corpus, all, first[r], counts[r], r, out);
+  });
+  return {ids, layout, documents, table};
+}
+
+STABLE_TORCH_LIBRARY_IMPL(jobs_bench, CPU, m) { m.impl("mix_pack", TORCH_BOX(&mix_pack)); }
+
+}  // namespace
+}  // namespace jobs_bench
