@@ -86,5 +86,5 @@ def _check_rises(name: str, marks: Tensor, last: int) -> None:
     if falls.numel():
         k = int(falls[0])
         raise DataError(
-            f"{name} fall from {int(marks[k])} to {int(marks[k + 1])} at {k + 1}; wanted them rising"
+            f"{name} fall from {int(marks[k])} to {int(marks[k + 1])} at {k + 1}; wanted none"
         )
