@@ -23,6 +23,9 @@ class Stream {
   // Position at which every domain is exhausted, or kForever; exact where it is below `until`.
   int64_t end() const { return end_; }
 
+  // Nodes of all trees, as view() shows them.
+  int64_t nodes() const { return static_cast<int64_t>(nodes_.size()); }
+
   // Counts of each domain before a position of [0, until].
   void counts(int64_t position, int64_t* out) const;
 

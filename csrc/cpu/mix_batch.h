@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "../core/mix.h"
 
@@ -37,16 +38,28 @@ struct Rows {
   int64_t pad;
 };
 
-// Draws the documents at positions [start + begin, start + end) into [begin, end) of the table.
+// Documents of each domain. Throws where a domain lies outside of the documents.
+std::vector<int64_t> domain_sizes(const char* op, const int64_t* starts, int64_t domains,
+                                  int64_t documents);
+
+// Throws where rows are too long to count in 32 bits, or the ids cannot hold the padding.
+void check_row(const char* op, int64_t length, int64_t pad, bool wide);
+
+// The part from `at` of a table (3, all).
+Table table_at(int64_t* numbers, int64_t all, int64_t at);
+
+// Padded rows [begin, end) of K streams of n rows each, one document a row; the table is (3, K, n).
 // Throws where a document lies outside of the corpus.
-void draw_documents(const Corpus& corpus, const StreamView& stream, int64_t start, int64_t begin,
-                    int64_t end, int64_t length, const Table& table);
+void batch_rows(const Corpus& corpus, const StreamView* streams, const int64_t* starts, int64_t n,
+                int64_t all, int64_t begin, int64_t end, int64_t* numbers, const Rows& rows);
 
-// Documents of each of the rows, by next-fit; returns how many found room.
-int64_t pack(const int64_t* lengths, int64_t n, int64_t rows, int64_t length, int32_t* documents);
+// Draws the n documents of a stream into the table, which is its own, and finds the rows of those
+// that find room by next-fit: `documents` of each row. Throws like batch_rows.
+void plan_pack(const Corpus& corpus, const StreamView& stream, int64_t start, int64_t n,
+               int64_t count, int64_t length, const Table& table, int32_t* documents);
 
-// Writes one row: `count` documents from `first` of the table, then padding.
-void fill_row(const Corpus& corpus, const Table& table, int64_t first, int64_t count, int64_t row,
-              const Rows& rows);
+// Packed rows [begin, end) of K streams of `count` rows each, n documents of the table a stream.
+void pack_rows(const Corpus& corpus, int64_t n, int64_t count, int64_t begin, int64_t end,
+               const Table& table, const int32_t* documents, const Rows& rows);
 
 }  // namespace jobs_bench

@@ -1,7 +1,7 @@
-#include "../cpu/mix_batch.h"
+#include <algorithm>
 
+#include "../cpu/mix_streams.h"
 #include "mix_corpus.h"
-#include "mix_streams.h"
 
 namespace jobs_bench {
 namespace {
@@ -22,25 +22,16 @@ std::tuple<Tensor, Tensor> mix_batch(Tensor tokens, Tensor offsets, Tensor domai
   const Tensor w = checked(kOp, "weights", weights, ScalarType::Long, {-1, c.corpus.domains});
   const int64_t streams = w.size(0);
   check_row(kOp, length, pad, wide);
-  const auto mixtures = drawn_streams(kOp, w, c.sizes.data(), seeds, starts, n, stratified, caps);
+  const auto mixtures = drawn_streams(kOp, w.const_data_ptr<int64_t>(), streams, c.corpus.domains,
+                                      c.sizes.data(), seeds, starts, n, stratified, caps);
+  const auto views = views_of(mixtures, c.sizes.data(), seeds, stratified);
   Tensor ids = empty(c.tokens, {streams, n, length}, wide ? ScalarType::Long : ScalarType::Int);
   Tensor table = empty(c.tokens, {3, streams, n}, ScalarType::Long);
   auto* numbers = table.mutable_data_ptr<int64_t>();
   const Rows rows = {ids.mutable_data_ptr(), wide, nullptr, nullptr, length, pad};
-  std::vector<StreamView> views;
-  for (int64_t k = 0; k < streams; ++k) {
-    views.push_back(mixtures[k].view(c.sizes.data(), static_cast<uint64_t>(seeds[k]), stratified));
-  }
-  const Table all = table_at(numbers, streams * n, 0);
-  const auto work = [&](int64_t begin, int64_t end) {
-    while (begin < end) {  // rows of all streams, one stream at a time
-      const int64_t k = begin / n, stop = std::min(end, (k + 1) * n);
-      draw_documents(c.corpus, views[k], starts[k], begin - k * n, stop - k * n, length,
-                     table_at(numbers, streams * n, k * n));
-      for (; begin < stop; ++begin) fill_row(c.corpus, all, begin, 1, begin, rows);
-    }
-  };
-  share(streams * n, std::max<int64_t>(1, kGrain / length), work);
+  share(streams * n, std::max<int64_t>(1, kGrain / length), [&](int64_t begin, int64_t end) {
+    batch_rows(c.corpus, views.data(), starts.data(), n, streams * n, begin, end, numbers, rows);
+  });
   return {ids, table};
 }
 

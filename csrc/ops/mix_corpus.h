@@ -33,13 +33,7 @@ inline CorpusTensors corpus_of(const char* op, const Tensor& tokens, const Tenso
           " and domains ", show(shape_of(d)), "; wanted (N + 1,) and (D + 1,)");
   const int64_t documents = o.size(0) - 1;
   const auto* starts = d.const_data_ptr<int64_t>();
-  std::vector<int64_t> sizes(d.size(0) - 1);
-  for (size_t k = 0; k < sizes.size(); ++k) {
-    sizes[k] = starts[k + 1] - starts[k];
-    require(starts[k] >= 0 && sizes[k] >= 0 && starts[k + 1] <= documents, op, ": domain ", k,
-            " is said to hold documents [", starts[k], ", ", starts[k + 1],
-            "); wanted them in [0, ", documents, ")");
-  }
+  std::vector<int64_t> sizes = domain_sizes(op, starts, d.size(0) - 1, documents);
   const Corpus corpus = {t.const_data_ptr(),
                          narrow,
                          t.size(0),
@@ -48,17 +42,6 @@ inline CorpusTensors corpus_of(const char* op, const Tensor& tokens, const Tenso
                          starts,
                          static_cast<int64_t>(sizes.size())};
   return {t, o, d, corpus, sizes};
-}
-
-// Fails where a number does not fit into the ids.
-inline void check_row(const char* op, int64_t length, int64_t pad, bool wide) {
-  require(length >= 1 && length <= INT32_MAX, op, ": got length=", length, "; wanted [1, 2^31)");
-  require(wide || (pad >= INT32_MIN && pad <= INT32_MAX), op, ": got pad=", pad,
-          "; wanted a 32-bit number");
-}
-
-inline Table table_at(int64_t* table, int64_t all, int64_t at) {
-  return {table + at, table + all + at, table + 2 * all + at};
 }
 
 }  // namespace jobs_bench

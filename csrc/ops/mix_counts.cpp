@@ -1,4 +1,5 @@
-#include "mix_streams.h"
+#include "../cpu/mix_streams.h"
+#include "tensors.h"
 
 namespace jobs_bench {
 namespace {
@@ -10,7 +11,8 @@ constexpr const char* kOp = "mix_counts";
 Tensor mix_counts(Tensor weights, Ints positions, Ints caps) {
   const Tensor w = checked(kOp, "weights", weights, ScalarType::Long, {-1, -1});
   const int64_t streams = w.size(0), domains = w.size(1);
-  const auto mixtures = streams_of(kOp, w, positions, caps);
+  const auto mixtures =
+      streams_of(kOp, w.const_data_ptr<int64_t>(), streams, domains, positions, caps);
   Tensor counts = empty(w, {streams, domains}, ScalarType::Long);
   auto* out = counts.mutable_data_ptr<int64_t>();
   for (int64_t k = 0; k < streams; ++k) mixtures[k].counts(positions[k], out + k * domains);

@@ -1,6 +1,5 @@
-#include "../cpu/mix.h"
-
-#include "mix_streams.h"
+#include "../cpu/mix_streams.h"
+#include "tensors.h"
 
 namespace jobs_bench {
 namespace {
@@ -18,7 +17,8 @@ std::tuple<Tensor, Tensor> mix_indices(Tensor weights, Tensor sizes, Ints seeds,
   const int64_t streams = w.size(0), domains = w.size(1);
   const Tensor s = checked(kOp, "sizes", sizes, ScalarType::Long, {domains});
   const auto* sp = s.const_data_ptr<int64_t>();
-  const auto mixtures = drawn_streams(kOp, w, sp, seeds, starts, n, stratified, caps);
+  const auto mixtures = drawn_streams(kOp, w.const_data_ptr<int64_t>(), streams, domains, sp, seeds,
+                                      starts, n, stratified, caps);
   Tensor domain = empty(w, {streams, n}, ScalarType::Long);
   Tensor row = empty(w, {streams, n}, ScalarType::Long);
   auto* dp = domain.mutable_data_ptr<int64_t>();

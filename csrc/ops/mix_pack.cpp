@@ -1,7 +1,7 @@
-#include "../cpu/mix_batch.h"
+#include <algorithm>
 
+#include "../cpu/mix_streams.h"
 #include "mix_corpus.h"
-#include "mix_streams.h"
 
 namespace jobs_bench {
 namespace {
@@ -29,7 +29,9 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mix_pack(Tensor tokens, Tensor offset
   const int64_t streams = w.size(0);
   check_row(kOp, length, pad, wide);
   require(rows >= 0, kOp, ": got rows=", rows, "; wanted at least 0");
-  const auto mixtures = drawn_streams(kOp, w, c.sizes.data(), seeds, starts, n, stratified, caps);
+  const auto mixtures = drawn_streams(kOp, w.const_data_ptr<int64_t>(), streams, c.corpus.domains,
+                                      c.sizes.data(), seeds, starts, n, stratified, caps);
+  const auto views = views_of(mixtures, c.sizes.data(), seeds, stratified);
   Tensor ids = empty(c.tokens, {streams, rows, length}, wide ? ScalarType::Long : ScalarType::Int);
   Tensor layout = empty(c.tokens, {2, streams, rows, length}, ScalarType::Int);
   Tensor documents = empty(c.tokens, {streams, rows}, ScalarType::Int);
@@ -39,21 +41,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> mix_pack(Tensor tokens, Tensor offset
   auto* position = layout.mutable_data_ptr<int32_t>();
   const Rows out = {
       ids.mutable_data_ptr(), wide, position, position + streams * rows * length, length, pad};
-  std::vector<int64_t> first(streams * rows);  // document of the table that opens each row
   for (int64_t k = 0; k < streams; ++k) {
-    const Table own = table_at(numbers, streams * n, k * n);
-    const StreamView view =
-        mixtures[k].view(c.sizes.data(), static_cast<uint64_t>(seeds[k]), stratified);
-    draw_documents(c.corpus, view, starts[k], 0, n, length, own);
-    pack(own.length, n, rows, length, counts + k * rows);
-    for (int64_t r = 0, at = k * n; r < rows; ++r) {
-      first[k * rows + r] = at;
-      at += counts[k * rows + r];
-    }
+    plan_pack(c.corpus, views[k], starts[k], n, rows, length, table_at(numbers, streams * n, k * n),
+              counts + k * rows);
   }
   const Table all = table_at(numbers, streams * n, 0);
   share(streams * rows, std::max<int64_t>(1, kGrain / length), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) fill_row(c.corpus, all, first[r], counts[r], r, out);
+    pack_rows(c.corpus, n, rows, begin, end, all, counts, out);
   });
   return {ids, layout, documents, table};
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jobs_bench.ops._backend import backend_record, native_backends, require_native, why_no_native
 from jobs_bench.ops._corpus import CorpusTensors
+from jobs_bench.ops._corpus_file import map_corpus, write_corpus
 from jobs_bench.ops._gp import (
     GpLikelihood,
     GpSpec,
@@ -17,8 +18,10 @@ from jobs_bench.ops._mix import mix_counts, mix_indices
 from jobs_bench.ops._mix_batch import MixBatch, MixStreams, mix_batch
 from jobs_bench.ops._mix_pack import MixPack, mix_pack
 from jobs_bench.ops._mix_tree import epoch_caps, freeze_weights
+from jobs_bench.ops._token_corpus import CorpusStream, TokenCorpus
 
 __all__ = [
+    "CorpusStream",
     "CorpusTensors",
     "GpLikelihood",
     "GpSpec",
@@ -26,6 +29,7 @@ __all__ = [
     "MixBatch",
     "MixPack",
     "MixStreams",
+    "TokenCorpus",
     "backend_record",
     "epoch_caps",
     "freeze_weights",
@@ -33,6 +37,7 @@ __all__ = [
     "gp_kernel",
     "gp_mll",
     "gp_posterior",
+    "map_corpus",
     "mix_batch",
     "mix_counts",
     "mix_indices",
@@ -40,4 +45,5 @@ __all__ = [
     "native_backends",
     "require_native",
     "why_no_native",
+    "write_corpus",
 ]

@@ -165,6 +165,23 @@ def check_rows(rows: int) -> None:
         raise DataError(f"got rows={rows}; wanted at least 0")
 
 
+def refuse_left_out(pack: MixPack, placed: int, starts: Sequence[int]) -> None:
+    """Refuse a step of which fewer documents found room than there are.
+
+    Raises:
+        DataError: The same, with the first stream that lacks any.
+    """
+    if placed == pack.document.numel():
+        return
+    n, (rows, length) = pack.document.shape[1], pack.ids.shape[1:]
+    left_out = pack.left_out.tolist()
+    k = next(k for k, count in enumerate(left_out) if count)
+    raise DataError(
+        f"{left_out[k]} of {n} documents of stream {k} at position {starts[k]} find no room in "
+        f"{rows} rows of {length} tokens; wanted more rows, or whole=False"
+    )
+
+
 def mix_pack(
     streams: MixStreams,
     starts: Sequence[int],
@@ -217,11 +234,6 @@ def mix_pack(
         wide,
     )
     pack = MixPack(ids, *layout.unbind(), documents, *table.unbind())
-    if whole and int(documents.sum()) != n * len(streams.seeds):
-        left_out = pack.left_out.tolist()
-        k = next(k for k, count in enumerate(left_out) if count)
-        raise DataError(
-            f"{left_out[k]} of {n} documents of stream {k} at position {starts[k]} find no room in "
-            f"{rows} rows of {length} tokens; wanted more rows, or whole=False"
-        )
+    if whole:
+        refuse_left_out(pack, int(documents.sum()), starts)
     return pack
