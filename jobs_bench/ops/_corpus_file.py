@@ -169,7 +169,9 @@ def write_corpus(
         os.close(folder)
 
 
-def _write(file: IO[bytes], domains: Iterable[Iterable[ArrayLike]], dtype: np.dtype[np.integer]) -> None:
+def _write(
+    file: IO[bytes], domains: Iterable[Iterable[ArrayLike]], dtype: np.dtype[np.integer]
+) -> None:
     offsets, starts = array("q", [0]), array("q", [0])
     file.write(bytes(HEADER.size))
     for domain in domains:

@@ -198,7 +198,9 @@ def call(op: Callable[..., Any], *args: object) -> Any:
         return op(*args)
     except RuntimeError as err:
         message = str(err)
-        if not any(name in message for name in ("mix_", "CorpusStream")):  # not one of our own sentences
+        if not any(
+            name in message for name in ("mix_", "CorpusStream")
+        ):  # not one of our own sentences
             raise
         raise DataError(message) from err
 

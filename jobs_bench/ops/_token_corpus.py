@@ -80,9 +80,9 @@ class CorpusStream:
     """K training streams whose steps are written into the same memory again and again.
 
     Step s holds the documents at positions ``s * n .. (s + 1) * n - 1`` of each stream, padded or
-    packed: the bits of `mix_batch` and `mix_pack` at those positions, at any step in any order, with
-    no work between the arguments' check and the loop over rows. Where the module for it was not
-    built, those operators do the work (`native` is ``False``).
+    packed: the bits of `mix_batch` and `mix_pack` at those positions, at any step in any order,
+    with little between the call and the loop over rows. Where the module for it was not built,
+    those operators do the work (`native` is ``False``).
 
     What a call returns is overwritten by the next call of the same method; clone it to keep it.
 
