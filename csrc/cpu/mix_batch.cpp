@@ -10,9 +10,19 @@
 namespace jobs_bench {
 namespace {
 
+// Widening copies are what a batch costs: they are compiled once for each instruction set, and the
+// loader picks. All of it is on integers: the same bits from each.
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
+#define JB_EACH_ISA __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define JB_INTO __attribute__((always_inline)) inline
+#else
+#define JB_EACH_ISA
+#define JB_INTO inline
+#endif
+
 template <class In, class Out>
-void copy_row(const Corpus& corpus, const Table& table, int64_t first, int64_t count, int64_t row,
-              const Rows& rows) {
+JB_INTO void copy_row(const Corpus& corpus, const Table& table, int64_t first, int64_t count,
+                      int64_t row, const Rows& rows) {
   auto* ids = static_cast<Out*>(rows.ids) + row * rows.length;
   const auto* tokens = static_cast<const In*>(corpus.tokens);
   int64_t at = 0;
@@ -25,7 +35,28 @@ void copy_row(const Corpus& corpus, const Table& table, int64_t first, int64_t c
   std::fill(ids + at, ids + rows.length, static_cast<Out>(rows.pad));
 }
 
-void lay_out_row(const Table& table, int64_t first, int64_t count, int64_t row, const Rows& rows) {
+JB_EACH_ISA void copy_16_64(const Corpus& corpus, const Table& table, int64_t first, int64_t count,
+                            int64_t row, const Rows& rows) {
+  copy_row<uint16_t, int64_t>(corpus, table, first, count, row, rows);
+}
+
+JB_EACH_ISA void copy_16_32(const Corpus& corpus, const Table& table, int64_t first, int64_t count,
+                            int64_t row, const Rows& rows) {
+  copy_row<uint16_t, int32_t>(corpus, table, first, count, row, rows);
+}
+
+JB_EACH_ISA void copy_32_64(const Corpus& corpus, const Table& table, int64_t first, int64_t count,
+                            int64_t row, const Rows& rows) {
+  copy_row<int32_t, int64_t>(corpus, table, first, count, row, rows);
+}
+
+JB_EACH_ISA void copy_32_32(const Corpus& corpus, const Table& table, int64_t first, int64_t count,
+                            int64_t row, const Rows& rows) {
+  copy_row<int32_t, int32_t>(corpus, table, first, count, row, rows);
+}
+
+JB_EACH_ISA void lay_out_row(const Table& table, int64_t first, int64_t count, int64_t row,
+                             const Rows& rows) {
   int32_t* position = rows.position + row * rows.length;
   int32_t* segment = rows.segment + row * rows.length;
   int64_t at = 0;
@@ -58,9 +89,8 @@ void draw_documents(const Corpus& corpus, const StreamView& stream, int64_t star
 // Writes one row: `count` documents from `first` of the table, then padding.
 void fill_row(const Corpus& corpus, const Table& table, int64_t first, int64_t count, int64_t row,
               const Rows& rows) {
-  const auto copy = corpus.narrow
-                        ? (rows.wide ? copy_row<uint16_t, int64_t> : copy_row<uint16_t, int32_t>)
-                        : (rows.wide ? copy_row<int32_t, int64_t> : copy_row<int32_t, int32_t>);
+  const auto copy =
+      corpus.narrow ? (rows.wide ? copy_16_64 : copy_16_32) : (rows.wide ? copy_32_64 : copy_32_32);
   copy(corpus, table, first, count, row, rows);
   if (rows.position != nullptr) lay_out_row(table, first, count, row, rows);
 }

@@ -18,9 +18,10 @@ std::string shape_text(const py::array& a) {
 // Throws unless the array is contiguous, of a type, and of a shape; -1 is free.
 template <class T>
 void check(const char* name, const py::array& a, const std::vector<int64_t>& shape) {
-  require(py::isinstance<py::array_t<T>>(a), kName, ": got ", name, " of ",
-          py::str(a.dtype()).cast<std::string>(), "; wanted ",
-          py::str(py::dtype::of<T>()).cast<std::string>());
+  if (!py::isinstance<py::array_t<T>>(a)) {
+    require(false, kName, ": got ", name, " of ", py::str(a.dtype()).cast<std::string>(),
+            "; wanted ", py::str(py::dtype::of<T>()).cast<std::string>());
+  }
   bool fits = a.ndim() == static_cast<py::ssize_t>(shape.size());
   for (size_t k = 0; fits && k < shape.size(); ++k) fits = shape[k] < 0 || a.shape(k) == shape[k];
   if (!fits) {

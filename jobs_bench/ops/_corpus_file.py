@@ -44,7 +44,7 @@ MAGIC = b"JBTOKENS"
 VERSION = 1
 HEADER = struct.Struct("<8sIIQQQI16xI")
 
-_TYPES = {2: np.dtype("<u2"), 4: np.dtype("<i4")}
+_TYPES: dict[int, np.dtype[np.integer]] = {2: np.dtype("<u2"), 4: np.dtype("<i4")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def map_corpus(path: Path) -> CorpusTensors:
     except OSError as err:
         raise DataError(f"cannot be read: {err.strerror or err}", path) from err
     index = whole[layout.index :]
-    crc = zlib.crc32(index)
+    crc = zlib.crc32(index.data)
     if crc != layout.index_crc:
         raise DataError(f"the index's checksum is {crc:08x}; wanted {layout.index_crc:08x}", path)
     tokens = whole[HEADER.size : HEADER.size + layout.tokens * layout.token_bytes]

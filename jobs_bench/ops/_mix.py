@@ -160,7 +160,9 @@ def check_range(seeds: Sequence[int], starts: Sequence[int], n: int) -> None:
     """
     if n < 0:
         raise DataError(f"got n={n}; wanted at least 0")
-    if any(not 0 <= s <= FOREVER - n for s in starts) or any(not 0 <= s < 1 << 63 for s in seeds):
+    if not starts:
+        return
+    if min(starts) < 0 or max(starts) > FOREVER - n or min(seeds) < 0 or max(seeds) >= 1 << 63:
         raise DataError(
             f"got starts {list(starts)}, seeds {list(seeds)} for n={n}; "
             "wanted [0, 2**60 - n] and [0, 2**63)"

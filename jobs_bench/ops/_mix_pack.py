@@ -233,7 +233,8 @@ def mix_pack(
         pad,
         wide,
     )
-    pack = MixPack(ids, *layout.unbind(), documents, *table.unbind())
+    position, segment = layout.unbind()
+    pack = MixPack(ids, position, segment, documents, *table.unbind())
     if whole:
         refuse_left_out(pack, int(documents.sum()), starts)
     return pack

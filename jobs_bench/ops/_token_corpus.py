@@ -139,8 +139,9 @@ class CorpusStream:
         self._check(step)
         if self._host is None:
             starts = [step * self._n] * len(self._streams.seeds)
-            options = {"pad": self._pad, "dtype": self._dtype}
-            return mix_batch(self._streams, starts, self._n, self._length, **options)
+            return mix_batch(
+                self._streams, starts, self._n, self._length, pad=self._pad, dtype=self._dtype
+            )
         if self._batch is None:
             streams = len(self._streams.seeds)
             ids = torch.empty((streams, self._n, self._length), dtype=self._dtype)
@@ -165,9 +166,15 @@ class CorpusStream:
         check_rows(rows)
         starts = [step * self._n] * len(self._streams.seeds)
         if self._host is None:
-            options = {"pad": self._pad, "dtype": self._dtype}
             return mix_pack(
-                self._streams, starts, self._n, rows, self._length, whole=whole, **options
+                self._streams,
+                starts,
+                self._n,
+                rows,
+                self._length,
+                pad=self._pad,
+                dtype=self._dtype,
+                whole=whole,
             )
         if self._pack is None or self._pack[0].documents.shape[1] != rows:
             self._pack = self._pack_memory(rows)
@@ -188,4 +195,5 @@ class CorpusStream:
         documents = torch.empty((streams, rows), dtype=torch.int32)
         table = torch.empty((3, streams, self._n), dtype=torch.int64)
         arrays = tuple(t.numpy() for t in (ids, layout, documents, table))
-        return MixPack(ids, *layout.unbind(), documents, *table.unbind()), arrays
+        position, segment = layout.unbind()
+        return MixPack(ids, position, segment, documents, *table.unbind()), arrays

@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -312,7 +313,12 @@ def test_a_stream_ends_where_its_caps_say(corpus: ops.TokenCorpus) -> None:
 def test_streams_that_cannot_be_are_refused(
     corpus: ops.TokenCorpus, options: dict[str, object], message: str
 ) -> None:
-    good = {"weights": weights_of([1, 1, 1, 1]), "seeds": [1], "n": 4, "length": 8}
+    good: dict[str, object] = {
+        "weights": weights_of([1, 1, 1, 1]),
+        "seeds": [1],
+        "n": 4,
+        "length": 8,
+    }
     with pytest.raises(DataError, match=message):
         corpus.stream(**good | options)  # type: ignore[arg-type]
 
@@ -334,7 +340,7 @@ def test_the_compiled_stream_reads_nothing_outside() -> None:
     tokens = np.arange(10, dtype=np.int32)
     offsets, domains = np.array([0, 4, 10]), np.array([0, 1, 2])
     weights = np.array([[2**29, 2**29]])
-    good = (tokens, offsets, domains, weights, [1], [], True)
+    good: tuple[Any, ...] = (tokens, offsets, domains, weights, [1], [], True)
     bad = [
         (0, tokens.astype(np.float32), "got tokens of float32"),
         (0, tokens[::2], "wanted it contiguous"),

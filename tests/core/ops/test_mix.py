@@ -78,9 +78,9 @@ def test_counts_stay_within_one_and_a_half_of_the_target(weights: list[float]) -
 
 def _deviation(frozen: np.ndarray, position: int) -> float:
     """Return the worst distance of a count from its target, in exact arithmetic."""
-    counts = ops.mix_counts(torch.from_numpy(frozen[None]), [position])[0].tolist()
+    counts: list[int] = ops.mix_counts(torch.from_numpy(frozen[None]), [position])[0].tolist()
     return max(
-        abs(c * WEIGHT_TOTAL - int(w) * position) / WEIGHT_TOTAL
+        float(abs(c * WEIGHT_TOTAL - int(w) * position) / WEIGHT_TOTAL)
         for c, w in zip(counts, frozen, strict=True)
     )
 
