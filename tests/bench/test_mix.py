@@ -243,7 +243,9 @@ def file_stream(n: int, length: int) -> ops.CorpusStream:
     ]
     ops.write_corpus(Path(folder) / "corpus", domains, dtype=torch.uint16)
     corpus = ops.TokenCorpus(Path(folder) / "corpus")
-    return corpus.stream(streams().weights, [SEED], n=n, length=length)
+    stream = corpus.stream(streams().weights, [SEED], n=n, length=length)
+    assert stream.native
+    return stream
 
 
 def numpy_peer(packed: bool) -> Callable[[], object]:
