@@ -428,6 +428,7 @@ def main(folder: Path) -> None:
             row: dict[str, object] = {"schema": 1, "case": name, **measure(make(), rounds=31)}
             row |= {"threads": 1, "torch": torch.__version__, **ops.backend_record()}
             file.write(json.dumps(row) + "\n")
+            file.flush()
             numbers = {k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float)}
             sys.stdout.write(f"{name}: {numbers}\n")
 
