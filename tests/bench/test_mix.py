@@ -233,7 +233,6 @@ def packed_bytes(id_bytes: int) -> int:
 
 @cache
 def file_stream(n: int, length: int) -> ops.CorpusStream:
-    folder = tempfile.mkdtemp(prefix="jobs-bench-")
     c = tensors()
     offsets = c.offsets.tolist()
     numpy_tokens = c.tokens.numpy()
@@ -241,8 +240,9 @@ def file_stream(n: int, length: int) -> ops.CorpusStream:
         [numpy_tokens[offsets[i] : offsets[i + 1]] for i in range(int(a), int(b))]
         for a, b in itertools.pairwise(c.domains.tolist())
     ]
-    ops.write_corpus(Path(folder) / "corpus", domains, dtype=torch.uint16)
-    corpus = ops.TokenCorpus(Path(folder) / "corpus")
+    with tempfile.TemporaryDirectory() as folder:  # what is mapped outlives its name
+        ops.write_corpus(Path(folder) / "corpus", domains, dtype=torch.uint16)
+        corpus = ops.TokenCorpus(Path(folder) / "corpus")
     stream = corpus.stream(streams().weights, [SEED], n=n, length=length)
     assert stream.native
     return stream
