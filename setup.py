@@ -8,6 +8,7 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension
 
 MODE = os.environ.get("JOBS_BENCH_NATIVE", "cpu")  # off | cpu
 ROOT = Path(__file__).parent
+FLAGS = ["-O3", "-g0", "-Wall", "-Wextra", "-fno-math-errno", "-ffp-contract=off"]
 
 
 def extensions() -> list[Extension]:
@@ -22,7 +23,7 @@ def extensions() -> list[Extension]:
             "jobs_bench._C",
             sources,
             depends=sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("csrc/**/*.h")),
-            extra_compile_args={"cxx": ["-O3", "-g0", "-Wall", "-Wextra", "-fno-math-errno"]},
+            extra_compile_args={"cxx": FLAGS},
             py_limited_api=True,
         )
     ]
