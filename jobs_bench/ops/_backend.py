@@ -19,6 +19,9 @@ NATIVE_OPS = (
     "gp_mll",
     "gp_condition",
     "gp_posterior",
+    "project_simplex",
+    "acquisition",
+    "acquisition_search",
 )
 
 
