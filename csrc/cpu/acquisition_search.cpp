@@ -9,7 +9,7 @@
 namespace jobs_bench {
 namespace {
 
-constexpr double kApart = 0.05;      // root mean square over the columns, in units of their range
+constexpr double kApart = 0.15;      // root mean square over the columns, in units of their range
 constexpr double kTolerance = 1e-9;  // relative gain worth a change of level
 constexpr double kTurnGain = 1e-7;   // relative gain worth another turn
 constexpr int64_t kLevelSteps = 64;

@@ -192,11 +192,11 @@ def optimise_acquisition(
 ) -> tuple[Tensor, Tensor]:
     """Return rows of `design` that locally maximise an acquisition function, best first.
 
-    All starts are scored in one call. The best `restarts` of them, not closer to one another than a
-    root mean square of 0.05, are improved in turns: over intervals and mixtures by a projected
-    quasi-Newton method (in their square roots for mixtures that the covariance takes roots of),
-    over levels by the best change of one, until neither gains. A value never falls, so that the
-    first row is at least as good as any start.
+    All starts are scored in one call. The best `restarts` of them that lie apart (by a root mean
+    square of 0.15 of the columns' ranges, or in a level) are improved in turns: over intervals and
+    mixtures by a projected quasi-Newton method (in their square roots for mixtures that the
+    covariance takes roots of), over levels by the best change of one, until neither gains. A value
+    never falls, so that the first row is at least as good as any start.
 
     Args:
         state: From `gp_condition`.

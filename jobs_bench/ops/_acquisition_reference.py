@@ -28,7 +28,7 @@ LEAST_VARIANCE = 1e-12
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _ORDERS = 40  # repeated integrals of erfc in the recurrence: enough from 5 deviations on
 
-APART = 0.05
+APART = 0.15
 TRIED = 32
 _LEVEL_GAIN, _TURN_GAIN = 1e-9, 1e-7
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
@@ -23,6 +23,7 @@ def problems(draw: st.DrawFn, most: int = 12) -> tuple[Tensor, Tensor, Tensor]:
     return torch.tensor(rows).double(), torch.from_numpy(low), torch.from_numpy(high)
 
 
+@settings(max_examples=60)
 @given(problems())
 def test_projection_is_feasible_idempotent_and_the_references(
     problem: tuple[Tensor, Tensor, Tensor],
@@ -39,6 +40,7 @@ def test_projection_is_feasible_idempotent_and_the_references(
     torch.testing.assert_close(out, want, rtol=0, atol=1e-12 * size)
 
 
+@settings(max_examples=40)
 @given(problems(), st.integers(0, 2**32 - 1))
 def test_no_feasible_point_is_nearer(problem: tuple[Tensor, Tensor, Tensor], seed: int) -> None:
     rows, low, high = problem
