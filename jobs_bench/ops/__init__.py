@@ -18,6 +18,8 @@ from jobs_bench.ops._gp import (
     gp_mll,
     gp_posterior,
 )
+from jobs_bench.ops._gp_fit import GP_FIT_STOPS, GpFit, gp_fit
+from jobs_bench.ops._gp_priors import Gamma, GpBox, GpPrior, GpPriors, LogNormal, Normal
 from jobs_bench.ops._gp_spec import GpFidelity, GpParameter, GpSpec, GpTerm
 from jobs_bench.ops._mix import freeze_weights, mix_counts, mix_indices
 from jobs_bench.ops._simplex import project_simplex
@@ -27,17 +29,26 @@ __all__ = [
     "ActiveWhere",
     "AtLeast",
     "Design",
+    "GP_FIT_STOPS",
+    "Gamma",
+    "GpBox",
     "GpFidelity",
+    "GpFit",
     "GpLikelihood",
     "GpParameter",
+    "GpPrior",
+    "GpPriors",
     "GpSpec",
     "GpState",
     "GpTerm",
+    "LogNormal",
+    "Normal",
     "acquisition",
     "backend_record",
     "best_candidate",
     "freeze_weights",
     "gp_condition",
+    "gp_fit",
     "gp_kernel",
     "gp_mll",
     "gp_posterior",

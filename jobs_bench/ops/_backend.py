@@ -22,6 +22,7 @@ NATIVE_OPS = (
     "project_simplex",
     "acquisition",
     "acquisition_search",
+    "gp_fit",
 )
 
 
