@@ -124,7 +124,7 @@ def _rows(name: str, rows: Tensor, d: int) -> Tensor:
 
 
 def _hold(starts: Tensor, design: Design, fixed: Iterable[int]) -> Tensor:
-    """Return `starts` with the fixed columns at their value, their mixtures' other weights moved."""
+    """Return `starts` with `fixed` columns at their value, other weights of mixtures moved."""
     starts = starts.detach().clone()
     bounds = torch.tensor([design.low, design.high], dtype=torch.float64)
     for column in fixed:

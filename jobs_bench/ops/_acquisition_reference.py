@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
 from jobs_bench.errors import DataError
@@ -222,13 +222,7 @@ def _ascend(space: _Space, score: Score, row: Array, value: float, max_iter: int
         inside = ((where >= start) & (where < stop)).astype(float)
         if inside.any():
             total = 1 - row[start:stop].sum() + row[where] @ inside
-            sums.append(
-                {
-                    "type": "eq",
-                    "fun": lambda x, a=inside, t=total: a @ x - t,
-                    "jac": lambda _, a=inside: a,
-                }
-            )
+            sums.append(LinearConstraint(inside, total, total))
     found = minimize(
         negative,
         row[where],
@@ -268,15 +262,17 @@ def search(
 ) -> tuple[Tensor, Tensor]:
     """Return improved rows, best first, and their values; see `optimise_acquisition`."""
     space = _Space(bounds, levels, design)
-    space.check(starts.numpy())
+    given = starts.cpu().numpy()
+    space.check(given)
 
     def score(rows: Array, x_grad: bool) -> tuple[Array, Array]:
-        Xq = torch.from_numpy(np.ascontiguousarray(rows))
+        Xq = torch.from_numpy(np.ascontiguousarray(rows)).to(X.device)
         state = (X, theta, mean, inverse, alpha, weights, spec)
         value, gradient = acquisition(Xq, *state, kind, best, beta, x_grad)
-        return value.nan_to_num(-math.inf, math.inf, -math.inf).numpy(), gradient.numpy()
+        lowest = value.nan_to_num(-math.inf, math.inf, -math.inf)
+        return lowest.cpu().numpy(), gradient.cpu().numpy()
 
-    raw = np.stack([np.where(space.active(row), row, space.rest) for row in starts.numpy()])
+    raw = np.stack([np.where(space.active(row), row, space.rest) for row in given])
     first = score(raw, False)[0]
     chosen = _choose(space, raw, first, restarts)
     rows, values = raw[chosen].copy(), first[chosen].copy()
@@ -294,4 +290,5 @@ def search(
             if not values[r] > before + _TURN_GAIN * max(1.0, abs(before)):
                 break
     order = np.argsort(-values, kind="stable")
-    return torch.from_numpy(rows[order]), torch.from_numpy(values[order])
+    best_rows, best_values = torch.from_numpy(rows[order]), torch.from_numpy(values[order])
+    return best_rows.to(starts.device), best_values.to(starts.device)

@@ -3,21 +3,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from botorch.acquisition import LogExpectedImprovement, UpperConfidenceBound
-from botorch.acquisition.analytic import _log_ei_helper
+from botorch.acquisition.analytic import (
+    LogExpectedImprovement,
+    UpperConfidenceBound,
+    _log_ei_helper,
+)
 from botorch.models import SingleTaskGP
-from botorch.optim import optimize_acqf
+from botorch.optim.optimize import optimize_acqf
 from gpytorch.kernels import MaternKernel, ScaleKernel
 from torch import Tensor
 
 from jobs_bench import ops
 from jobs_bench.errors import DataError
-from jobs_bench.ops import Acquisition, ActiveWhere, AtLeast, Design, GpSpec, GpState
-from jobs_bench.ops import _acquisition
+from jobs_bench.ops import Acquisition, ActiveWhere, AtLeast, Design, GpSpec, GpState, _acquisition
 from jobs_bench.ops import _acquisition_reference as reference
 
 OPS = torch.ops.jobs_bench
@@ -145,7 +148,8 @@ def test_native_values_and_gradients_are_the_references(
     Xq = MIXED.draw(131, 8)
     args = _acquisition._function(known, acq, weights)
     value, gradient = OPS.acquisition(Xq, *args, True)
-    want, want_gradient = reference.acquisition(Xq, *args, True)
+    call: tuple[Any, ...] = (Xq, *args, True)
+    want, want_gradient = reference.acquisition(*call)
     torch.testing.assert_close(value, want, rtol=1e-11, atol=1e-12)
     torch.testing.assert_close(gradient, want_gradient, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(OPS.acquisition(Xq, *args, False)[0], value, rtol=0, atol=0)
@@ -344,7 +348,7 @@ def test_fixed_columns_stay() -> None:
 
 def test_a_condition_opens_what_it_hides() -> None:
     known = state(ROOTS)
-    one = MIXED.rest[:6] + (0.0, 1.0, 1.0)
+    one = (*MIXED.rest[:6], 0.0, 1.0, 1.0)
     start = torch.tensor([one], dtype=torch.float64)
     rows, _ = ops.optimise_acquisition(known, Acquisition("mean"), MIXED, starts=start)
     # the target is highest with name 1, which then wants column 4 away from where it rested
@@ -387,7 +391,7 @@ def test_the_optimum_is_at_least_botorchs(seed: int) -> None:
     best = float(y.max())
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        _, theirs = optimize_acqf(
+        row, _ = optimize_acqf(
             LogExpectedImprovement(model, best),
             torch.tensor([design.low, design.high], dtype=torch.float64),
             q=1,
@@ -396,8 +400,10 @@ def test_the_optimum_is_at_least_botorchs(seed: int) -> None:
             equality_constraints=[(torch.arange(k), torch.ones(k).double(), 1.0)],
         )
     starts = torch.cat([design.draw(512, seed), design.draw(256, seed, X[y.topk(4).indices])])
-    _, values = ops.optimise_acquisition(known, Acquisition("log_ei", best), design, starts=starts)
-    assert float(values[0]) >= float(theirs) - max(1e-6 * abs(float(theirs)), 1e-8)
+    acq = Acquisition("log_ei", best)
+    _, values = ops.optimise_acquisition(known, acq, design, starts=starts)
+    theirs = float(ops.acquisition(known, row, acq))
+    assert float(values[0]) >= theirs - max(1e-6 * abs(theirs), 1e-8)
 
 
 # --- bad input -------------------------------------------------------------------------------
@@ -409,13 +415,10 @@ def search(starts: Tensor, design: Design = MIXED, **more: object) -> object:
 
 def test_starts_off_the_simplex_are_refused_with_their_sum() -> None:
     starts = MIXED.draw(5, 0)
-    starts[3, 0] += 0.25
-    starts[3, :3] *= 1.25 / starts[3, :3].sum()
-    starts[3, 1] = min(float(starts[3, 1]), 0.6)
-    total = f"{float(starts[3, :3].sum()):.3g}"
-    with pytest.raises((DataError, RuntimeError), match=rf"starts\[3\].*") as caught:
+    starts[3, :3] = torch.tensor([0.5, 0.25, 0.5])
+    words = r"got weights that sum to 1.25 in starts\[3\]\[0:3\]; wanted 1"
+    with pytest.raises((DataError, RuntimeError), match=words):
         search(starts)
-    assert total in str(caught.value) or "wanted one of" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +471,7 @@ def test_empty_designs_are_refused() -> None:
         Design((0.4,) * 3, (1.0,) * 3, simplexes=((0, 3),))
     with pytest.raises(DataError, match=r"got low=1.0, high=0.0 for column 1"):
         Design((0.0, 1.0), (1.0, 0.0))
-    with pytest.raises(DataError, match="which sum to 1.1 and"):
+    with pytest.raises(DataError, match=r"which sum to 1.1 and"):
         MIXED.fix({0: 0.6, 1: 0.5})
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
 from jobs_bench.errors import DataError
@@ -64,7 +64,7 @@ def test_it_is_the_point_that_scipy_finds(seed: int) -> None:
         jac=lambda w: 2 * (w - x),
         method="SLSQP",
         bounds=list(zip(low, high, strict=True)),
-        constraints=[{"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(6)}],
+        constraints=LinearConstraint(np.ones(6), 1.0, 1.0),
         options={"ftol": 1e-14},
     )
     np.testing.assert_allclose(got[0], want.x, atol=1e-6)
