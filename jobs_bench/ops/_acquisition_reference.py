@@ -18,6 +18,7 @@ from torch import Tensor
 
 from jobs_bench.errors import DataError
 from jobs_bench.ops import _gp_reference as gp
+from jobs_bench.ops._simplex import reference_project_simplex
 
 Array = NDArray[np.float64]
 
@@ -237,7 +238,8 @@ def _ascend(space: _Space, score: Score, row: Array, value: float, max_iter: int
     moved = whole(found.x)
     for start, stop, _ in space.mixtures:
         if free[start:stop].any():
-            moved[start:stop] /= moved[start:stop].sum()
+            near = [torch.from_numpy(x[start:stop]) for x in (moved, space.low, space.high)]
+            moved[start:stop] = reference_project_simplex(near[0][None], *near[1:])[0].numpy()
     return moved if float(score(moved[None], False)[0][0]) > value else row
 
 

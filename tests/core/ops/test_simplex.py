@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
@@ -58,14 +59,18 @@ def test_it_is_the_point_that_scipy_finds(seed: int) -> None:
     x, high = g.normal(size=6), np.array([0.2, 0.3, 1.0, 0.5, 1.0, 0.1])
     low = np.array([0.0, 0.05, 0.0, 0.1, 0.0, 0.0])
     got = project_simplex(torch.from_numpy(x[None]), torch.from_numpy(low), torch.from_numpy(high))
+
+    def distance(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        return float(((w - x) ** 2).sum()), 2 * (w - x)
+
     want = minimize(
-        lambda w: ((w - x) ** 2).sum(),
-        np.full(6, 1 / 6),
-        jac=lambda w: 2 * (w - x),
+        distance,
+        np.ones(6, dtype=np.float64) / 6,
+        jac=True,
         method="SLSQP",
         bounds=list(zip(low, high, strict=True)),
-        constraints=LinearConstraint(np.ones(6), 1.0, 1.0),
-        options={"ftol": 1e-14},
+        constraints=[LinearConstraint(np.ones(6), 1.0, 1.0)],
+        options={"ftol": 1e-14, "maxiter": 200},
     )
     np.testing.assert_allclose(got[0], want.x, atol=1e-6)
 
