@@ -99,6 +99,8 @@ class Acquisition:
 
 def _function(state: GpState, acq: Acquisition, weights: Tensor | None) -> tuple[Any, ...]:
     M = state.theta.shape[0]
+    if M == 0:
+        raise DataError(f"got theta {tuple(state.theta.shape)}; wanted at least one model")
     if weights is None:
         if not state.single:
             raise DataError(f"got {M} models and no weights; wanted ({M},) of them")

@@ -346,6 +346,29 @@ def test_fixed_columns_stay() -> None:
     assert float(free[1][0]) >= float(values[0])
 
 
+def test_a_mixture_that_is_off_rests_to_the_bit() -> None:
+    rest = (0.1, 0.7, 0.2, 0.0)
+    design = Design(
+        low=(0.0,) * 4,
+        high=(1.0,) * 4,
+        simplexes=((0, 3),),
+        levels=((), (), (), (0.0, 1.0)),
+        conditions=(ActiveWhere(3, (1.0,), (0, 1, 2)),),
+        rest=rest,
+    )
+    spec = GpSpec.product("matern52", (0, 1, 2), (3,), roots=(0, 1, 2))
+    X = design.draw(20, 0)
+    y, theta = X[:, 3] + X[:, 0], torch.full((5,), 0.5, dtype=torch.float64)
+    noise, mean = torch.tensor(0.01).double(), torch.tensor(0.0).double()
+    known = ops.gp_condition(X, y, theta, noise, mean, spec)
+    rows, _ = ops.optimise_acquisition(
+        known, Acquisition("mean"), design, starts=X, fixed={3: 0.0}, restarts=3
+    )
+    assert rows.tolist() == [list(rest)] * 3
+    rows, _ = ops.optimise_acquisition(known, Acquisition("mean"), design, starts=X)
+    assert rows[0, 3] == 1.0
+
+
 def test_a_condition_opens_what_it_hides() -> None:
     known = state(ROOTS)
     one = (*MIXED.rest[:6], 0.0, 1.0, 1.0)
@@ -471,6 +494,10 @@ def test_empty_designs_are_refused() -> None:
         Design((0.4,) * 3, (1.0,) * 3, simplexes=((0, 3),))
     with pytest.raises(DataError, match=r"got low=1.0, high=0.0 for column 1"):
         Design((0.0, 1.0), (1.0, 0.0))
+    with pytest.raises(DataError, match=r"got at least 3 of columns \(0, 1\); wanted 0 to 2"):
+        Design((0.0,) * 2, (1.0,) * 2, levels=((0.0, 1.0),) * 2, quotas=(AtLeast(3, (0, 1)),))
+    with pytest.raises(DataError, match=r"got levels \(0.0, 2.0\).*wanted them in \[0.0, 1.0\]"):
+        Design((0.0,), (1.0,), levels=((0.0, 2.0),))
     with pytest.raises(DataError, match=r"which sum to 1.1 and"):
         MIXED.fix({0: 0.6, 1: 0.5})
 
