@@ -29,9 +29,10 @@ std::vector<GpBox> read_boxes(const GpSpec& spec, const Ints& priors, const Ints
     const bool positive = prior == PriorKind::kLogNormal || prior == PriorKind::kGamma;
     require(!positive || row[0] > 0.0, kOp, ": got box ", k, " from ", row[0],
             " with a prior over positive numbers; wanted a low above 0");
-    require(leader == k || (0 <= leader && leader < k && k < count - 2 && leaders[leader] == leader),
-            kOp, ": got leader ", leader, " of parameter ", k,
-            "; wanted itself, or an earlier one of theta that leads itself");
+    require(
+        leader == k || (0 <= leader && leader < k && k < count - 2 && leaders[leader] == leader),
+        kOp, ": got leader ", leader, " of parameter ", k,
+        "; wanted itself, or an earlier one of theta that leads itself");
     boxes.push_back({row[0], row[1], Prior(prior, row[2], row[3]), leader});
     lows.push_back(boxes[leader].low);
   }
@@ -58,8 +59,7 @@ std::tuple<Tensor, Tensor, Tensor> gp_fit_cpu(Tensor X, Tensor y, Tensor known, 
                                               int64_t max_evaluations, double gradient_tol,
                                               double decrease_tol) {
   const int64_t d = columns_of(kOp, "X", X);
-  const GpSpec spec =
-      GpSpec::parse(spec_code.data(), static_cast<int64_t>(spec_code.size()), d);
+  const GpSpec spec = GpSpec::parse(spec_code.data(), static_cast<int64_t>(spec_code.size()), d);
   const int64_t count = spec.params() + 2;
   const Tensor s = gp_numbers(kOp, "starts", starts, {-1, -1, count});
   const int64_t R = s.size(0), M = s.size(1);
@@ -67,8 +67,7 @@ std::tuple<Tensor, Tensor, Tensor> gp_fit_cpu(Tensor X, Tensor y, Tensor known, 
   const int64_t n = rows.size(1);
   const Tensor targets = gp_numbers(kOp, "y", y, {M, n}, true);
   const bool has_known = known.numel() > 0;
-  const Tensor variances =
-      has_known ? gp_numbers(kOp, "known_noise", known, {M, n}, true) : known;
+  const Tensor variances = has_known ? gp_numbers(kOp, "known_noise", known, {M, n}, true) : known;
   for (int64_t i = 0; has_known && i < variances.numel(); ++i) {
     const double v = numbers(variances)[i];
     if (v < 0.0) require(false, kOp, ": got known_noise ", v, "; wanted at least 0");
@@ -94,8 +93,12 @@ std::tuple<Tensor, Tensor, Tensor> gp_fit_cpu(Tensor X, Tensor y, Tensor known, 
   share(R * M, 1, [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) {
       const int64_t m = job % M;
-      const GpData data{n, d, of_model(rows, m), of_model(targets, m),
-                        has_known ? of_model(variances, m) : nullptr, n};
+      const GpData data{n,
+                        d,
+                        of_model(rows, m),
+                        of_model(targets, m),
+                        has_known ? of_model(variances, m) : nullptr,
+                        n};
       GpFitOut out = gp_fit(spec, data, table, fp + job * count, options, gp_workspace());
       vp[job] = out.value;
       cp[2 * job] = out.search.evaluations;
