@@ -147,9 +147,12 @@ def test_whole_suggestion(benchmark: BenchmarkFixture, name: str) -> None:
     higher, equal, lower = peer.counts()
     if benchmark.stats is not None:  # None where benchmarks are disabled
         benchmark.extra_info |= {
+            "what": f"whole suggestion, {name}, n = {N}",
+            "ours_ms": 1e3 * benchmark.stats["median"],
+            "peer_ms": 1e3 * median(peer.seconds),
+            "peer_fit_ms": 1e3 * median(peer.fit_seconds),
             "ratio": median(peer.seconds) / benchmark.stats["median"],
-            "botorch_s": median(peer.seconds),
-            "botorch_fit_s": median(peer.fit_seconds),
+            "ratio_best": min(peer.seconds) / benchmark.stats["min"],
             "optima_higher_equal_lower": [higher, equal, lower],
             "optima": [ours for ours, _ in peer.optima],
             "botorch_optima": [theirs for _, theirs in peer.optima],
