@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from jobs_bench.ops._acquisition import (
+    Acquisition,
+    acquisition,
+    best_candidate,
+    optimise_acquisition,
+)
 from jobs_bench.ops._backend import backend_record, native_backends, require_native, why_no_native
 from jobs_bench.ops._corpus import CorpusTensors
 from jobs_bench.ops._corpus_file import map_corpus, write_corpus
+from jobs_bench.ops._design import ActiveWhere, AtLeast, Design
 from jobs_bench.ops._gp import GpLikelihood, GpState, gp_condition, gp_kernel, gp_mll, gp_posterior
 from jobs_bench.ops._gp_fit import GP_FIT_STOPS, GpFit, gp_fit
 from jobs_bench.ops._gp_priors import Gamma, GpBox, GpPrior, GpPriors, LogNormal, Normal
@@ -13,11 +20,16 @@ from jobs_bench.ops._mix import mix_counts, mix_indices
 from jobs_bench.ops._mix_batch import MixBatch, MixStreams, mix_batch
 from jobs_bench.ops._mix_pack import MixPack, mix_pack
 from jobs_bench.ops._mix_tree import epoch_caps, freeze_weights
+from jobs_bench.ops._simplex import project_simplex
 from jobs_bench.ops._token_corpus import CorpusStream, TokenCorpus
 
 __all__ = [
+    "Acquisition",
+    "ActiveWhere",
+    "AtLeast",
     "CorpusStream",
     "CorpusTensors",
+    "Design",
     "GP_FIT_STOPS",
     "Gamma",
     "GpBox",
@@ -36,7 +48,9 @@ __all__ = [
     "MixStreams",
     "Normal",
     "TokenCorpus",
+    "acquisition",
     "backend_record",
+    "best_candidate",
     "epoch_caps",
     "freeze_weights",
     "gp_condition",
@@ -50,6 +64,8 @@ __all__ = [
     "mix_indices",
     "mix_pack",
     "native_backends",
+    "optimise_acquisition",
+    "project_simplex",
     "require_native",
     "why_no_native",
     "write_corpus",

@@ -22,6 +22,9 @@ NATIVE_OPS = (
     "gp_mll",
     "gp_condition",
     "gp_posterior",
+    "project_simplex",
+    "acquisition",
+    "acquisition_search",
     "gp_fit",
 )
 
