@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
-from jobs_bench.ops import _gp_operators as _gp_operators  # registers them
 from jobs_bench.ops._backend import native_backends
+from jobs_bench.ops._gp_operators import DIRECT
 from jobs_bench.ops._gp_reference import check_fidelity, check_finite, check_noise, check_theta
 from jobs_bench.ops._gp_spec import GpSpec
 
@@ -110,8 +110,10 @@ def _run(op: Any, check: Callable[[], None], *args: object) -> Any:
         check()
         return op(*args)
     try:
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        if torch.compiler.is_compiling():
             return op(*args)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return DIRECT[op._schema.name.removeprefix("jobs_bench::")].apply(*args)
         with torch._C._AutoDispatchBelowAutograd():  # which is Python, and half of a small call
             return op(*args)
     except RuntimeError:

@@ -139,3 +139,45 @@ for _name, _setup, _backward in (
     torch.library.register_autograd(
         f"jobs_bench::{_name}", _backward, setup_context=_setup, lib=lib
     )
+
+
+class Kernel(torch.autograd.Function):
+    """``gp_kernel``, as registered above, without what the registration costs in Python."""
+
+    @staticmethod
+    def forward(*args: Any) -> Any:
+        """Return the operator's output."""
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.jobs_bench.gp_kernel.default(*args)
+
+    setup_context = staticmethod(_kernel_setup)
+    backward = staticmethod(_kernel_backward)
+
+
+class Likelihood(torch.autograd.Function):
+    """``gp_mll``, likewise."""
+
+    @staticmethod
+    def forward(*args: Any) -> Any:
+        """Return the operator's outputs."""
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.jobs_bench.gp_mll.default(*args)
+
+    setup_context = staticmethod(_mll_setup)
+    backward = staticmethod(_mll_backward)
+
+
+class Posterior(torch.autograd.Function):
+    """``gp_posterior``, likewise."""
+
+    @staticmethod
+    def forward(*args: Any) -> Any:
+        """Return the operator's outputs."""
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.jobs_bench.gp_posterior.default(*args)
+
+    setup_context = staticmethod(_posterior_setup)
+    backward = staticmethod(_posterior_backward)
+
+
+DIRECT = {"gp_kernel": Kernel, "gp_mll": Likelihood, "gp_posterior": Posterior}
