@@ -5,6 +5,7 @@ All arguments have a leading dimension of models, 1 where X or y are shared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -141,43 +142,35 @@ for _name, _setup, _backward in (
     )
 
 
-class Kernel(torch.autograd.Function):
-    """``gp_kernel``, as registered above, without what the registration costs in Python."""
+class _Direct(torch.autograd.Function):
+    """An operator as registered above, without what the registration costs in Python."""
 
     @staticmethod
-    def forward(*args: Any) -> Any:
-        """Return the operator's output."""
+    def forward(ctx: Any, name: str, *args: Any) -> Any:
+        """Return the operator's outputs; two methods in one, as the split costs more than some."""
+        ctx.name = name
         with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.jobs_bench.gp_kernel.default(*args)
-
-    setup_context = staticmethod(_kernel_setup)
-    backward = staticmethod(_kernel_backward)
-
-
-class Likelihood(torch.autograd.Function):
-    """``gp_mll``, likewise."""
+            out = getattr(torch.ops.jobs_bench, name).default(*args)
+        _RULES[name][0](ctx, args, out)
+        return out
 
     @staticmethod
-    def forward(*args: Any) -> Any:
-        """Return the operator's outputs."""
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Return gradients to the operator's arguments."""
+        back = _RULES[ctx.name][1]
+        if torch.is_grad_enabled():  # of a second derivative, which the operators refuse
+            return None, *back(ctx, *grads)
         with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.jobs_bench.gp_mll.default(*args)
-
-    setup_context = staticmethod(_mll_setup)
-    backward = staticmethod(_mll_backward)
+            return None, *back(ctx, *grads)
 
 
-class Posterior(torch.autograd.Function):
-    """``gp_posterior``, likewise."""
-
-    @staticmethod
-    def forward(*args: Any) -> Any:
-        """Return the operator's outputs."""
-        with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.jobs_bench.gp_posterior.default(*args)
-
-    setup_context = staticmethod(_posterior_setup)
-    backward = staticmethod(_posterior_backward)
+_RULES: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+    "gp_kernel": (_kernel_setup, _kernel_backward),
+    "gp_mll": (_mll_setup, _mll_backward),
+    "gp_posterior": (_posterior_setup, _posterior_backward),
+}
 
 
-DIRECT = {"gp_kernel": Kernel, "gp_mll": Likelihood, "gp_posterior": Posterior}
+def differentiable(name: str, *args: object) -> Any:
+    """Return what the operator of that name makes of its arguments, differentiable."""
+    return _Direct.apply(name, *args)
