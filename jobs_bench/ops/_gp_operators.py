@@ -5,6 +5,7 @@ All arguments have a leading dimension of models, 1 where X or y are shared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -139,3 +140,41 @@ for _name, _setup, _backward in (
     torch.library.register_autograd(
         f"jobs_bench::{_name}", _backward, setup_context=_setup, lib=lib
     )
+
+
+class _Direct(torch.autograd.Function):
+    """An operator as registered above, without what the registration costs in Python."""
+
+    @staticmethod
+    def forward(ctx: Any, *args_and_name: Any) -> Any:
+        """Return the operator's outputs; its name is last, so that its arguments keep their places.
+
+        The context is set up here: done in a method of its own, arguments are inspected each time.
+        """
+        *args, name = args_and_name
+        ctx.name = name
+        with torch._C._AutoDispatchBelowAutograd():
+            out = getattr(torch.ops.jobs_bench, name).default(*args)
+        _RULES[name][0](ctx, args, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Return gradients to the operator's arguments."""
+        back = _RULES[ctx.name][1]
+        if torch.is_grad_enabled():  # of a second derivative, which the operators refuse
+            return *back(ctx, *grads), None
+        with torch._C._AutoDispatchBelowAutograd():
+            return *back(ctx, *grads), None
+
+
+_RULES: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+    "gp_kernel": (_kernel_setup, _kernel_backward),
+    "gp_mll": (_mll_setup, _mll_backward),
+    "gp_posterior": (_posterior_setup, _posterior_backward),
+}
+
+
+def differentiable(name: str, *args: object) -> Any:
+    """Return what the operator of that name makes of its arguments, differentiable."""
+    return _Direct.apply(*args, name)
