@@ -31,7 +31,7 @@ def fused(mll: ExactMarginalLogLikelihood) -> ops.GpLikelihood:
         torch.cat(parts).detach(),
         gp.likelihood.noise.detach()[0],
         gp.mean_module.constant.detach(),
-        ops.GpSpec("matern52", tuple(range(D))),
+        ops.GpSpec.product("matern52", tuple(range(D))),
     )
 
 
