@@ -116,7 +116,7 @@ void run_covariance(Device& device, const GpCovariance& task) {
   using C = GpCovariance;
   device.launch(task, C::kPoints1, 0, false);
   device.launch(task, C::kPoints2, 0, false);
-  if (task.grad == nullptr) return device.launch(task, C::kGram, 0, false);
+  if (task.gtheta == nullptr) return device.launch(task, C::kGram, 0, false);
   device.launch(task, C::kRows1, 0, false);
   if (task.gX2 != nullptr) device.launch(task, C::kRows2, 0, false);
   device.launch(task, C::kEnd, 0, false);

@@ -372,14 +372,14 @@ struct GpRegression {
   }
 };
 
-// gp_kernel, or with `grad` its derivative.
+// gp_kernel, or with `gtheta` its derivative.
 struct GpCovariance {
   GpPlan plan;
   int64_t models;
   GpRows X1, X2;
   const double* theta;
   double* out;                 // (M, n, m)
-  const double* grad;          // (M, n, m) or null
+  const double* grad;          // (M, n, m)
   double *gX1, *gX2, *gtheta;  // (M, n, d), (M, m, d) or null both, (M, params)
   double* room;
 
@@ -404,7 +404,7 @@ struct GpCovariance {
   }
 
   JB_HOST_DEVICE int64_t room_of_one() const {
-    const int64_t t = tiles1() + tiles2(), strips = grad != nullptr ? t : 0;
+    const int64_t t = tiles1() + tiles2(), strips = gtheta != nullptr ? t : 0;
     return t * kTile * plan.columns + strips * (GpStrip::room(plan) + plan.params);
   }
 
