@@ -5,6 +5,13 @@
 // A covariance as flat numbers that a device can be sent, and what it is at one pair of points. The
 // same steps in the same order as csrc/cpu/gp_loops.h, so the same bits.
 
+// Large and used often: nvcc compiles it once.
+#if defined(__CUDACC__)
+#define JB_CALLED inline __noinline__
+#else
+#define JB_CALLED inline
+#endif
+
 namespace jobs_bench {
 
 // One term; its columns among the points: smooth, named, fidelities. Its parameters in theta:

@@ -4,10 +4,8 @@
 
 #if defined(__CUDACC__)
 #define JB_HOST_DEVICE __host__ __device__
-#define JB_CALLED inline __noinline__  // large, and used often: compiled once
 #else
 #define JB_HOST_DEVICE
-#define JB_CALLED inline
 #endif
 
 namespace jobs_bench {
