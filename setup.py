@@ -19,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pybind11
 from setuptools import Extension, setup
 from torch.utils.cpp_extension import BuildExtension, CppExtension
 
@@ -123,7 +124,9 @@ def cuda_libraries() -> Path:
     dry = [str(toolkit()), "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull]
     said = subprocess.run(dry, check=True, capture_output=True, text=True).stderr
     top = re.search(r"^#\$ TOP=(.*)$", said, re.MULTILINE)
-    folders = [Path(top[1]) / d for d in ("lib64", "lib", "targets/x86_64-linux/lib")] if top else []
+    folders = (
+        [Path(top[1]) / d for d in ("lib64", "lib", "targets/x86_64-linux/lib")] if top else []
+    )
     for folder in folders:
         if (folder / "libcudart_static.a").exists():
             return folder.resolve()
@@ -150,8 +153,6 @@ def operators() -> Extension:
 
 def host() -> Extension:
     """Return ``jobs_bench._host``."""
-    import pybind11
-
     return Extension(
         "jobs_bench._host",
         sources("host/*.cpp"),
@@ -162,10 +163,11 @@ def host() -> Extension:
     )
 
 
-HOST = bool(sources("host/*.cpp"))
-setup(
-    ext_modules=[operators(), *([host()] if HOST else [])] if NATIVE else [],
-    cmdclass={"build_ext": Build},
-    # pybind11 is not on the limited API: with it, a wheel is for one version of Python
-    options={} if HOST else {"bdist_wheel": {"py_limited_api": "cp311"}},
-)
+if __name__ == "__main__":
+    HOST = bool(sources("host/*.cpp"))
+    setup(
+        ext_modules=[operators(), *([host()] if HOST else [])] if NATIVE else [],
+        cmdclass={"build_ext": Build},
+        # pybind11 is not on the limited API: with it, a wheel is for one version of Python
+        options={} if HOST else {"bdist_wheel": {"py_limited_api": "cp311"}},
+    )

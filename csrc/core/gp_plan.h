@@ -64,23 +64,27 @@ JB_HOST_DEVICE inline double plan_reach(int32_t kind, double r2) {
   return gp_reach<kRbf>(r2);
 }
 
-JB_HOST_DEVICE inline double plan_shape(int32_t kind, double r2) {
-  if (kind == kMatern32) return gp_shape<kMatern32>(r2);
-  if (kind == kMatern52) return gp_shape<kMatern52>(r2);
+JB_HOST_DEVICE inline double plan_shape(int32_t kind, double r2, double a) {
+  if (kind == kMatern32) return gp_shape<kMatern32>(r2, a);
+  if (kind == kMatern52) return gp_shape<kMatern52>(r2, a);
   return 1.0;
 }
 
-JB_HOST_DEVICE inline double plan_slope(int32_t kind, double r2) {
-  if (kind == kMatern12) return gp_slope<kMatern12>(r2);
-  if (kind == kMatern32) return gp_slope<kMatern32>(r2);
-  if (kind == kMatern52) return gp_slope<kMatern52>(r2);
-  return gp_slope<kRbf>(r2);
+JB_HOST_DEVICE inline double plan_slope(int32_t kind, double r2, double a) {
+  if (kind == kMatern12) return gp_slope<kMatern12>(r2, a);
+  if (kind == kMatern32) return gp_slope<kMatern32>(r2, a);
+  if (kind == kMatern52) return gp_slope<kMatern52>(r2, a);
+  return gp_slope<kRbf>(r2, a);
 }
 
-// Squared distance over the smooth columns, cut, and exp(-(a + h)).
-JB_HOST_DEVICE JB_CALLED void plan_radial(const PlanTerm& t, const double* theta,
-                                          const PlanPoints& a, int64_t i, const PlanPoints& b,
-                                          int64_t j, double& r2, double& e) {
+// What the distance of two points gives.
+struct PlanRadial {
+  double r2, reach, e;  // squared over the smooth columns, cut; a; exp(-(a + h))
+};
+
+JB_HOST_DEVICE JB_CALLED PlanRadial plan_radial(const PlanTerm& t, const double* theta,
+                                                const PlanPoints& a, int64_t i, const PlanPoints& b,
+                                                int64_t j) {
   double sum = 0.0, far = 0.0;
   for (int32_t k = 0; k < t.smooth; ++k) {
     const double delta = a(t.column + k, i) - b(t.column + k, j);
@@ -90,8 +94,8 @@ JB_HOST_DEVICE JB_CALLED void plan_radial(const PlanTerm& t, const double* theta
   for (int32_t k = 0; k < t.names; ++k) {
     far += a(named + k, i) != b(named + k, j) ? theta[t.param + t.smooth + k] : 0.0;
   }
-  r2 = sum < kFarAway ? sum : kFarAway;
-  e = exp_of(-(plan_reach(t.kind, r2) + far));
+  const double r2 = sum < kFarAway ? sum : kFarAway, reach = plan_reach(t.kind, r2);
+  return {r2, reach, exp_of(-(reach + far))};
 }
 
 // Parameters of factor k, from theta[first] on; those that its form lacks are 0.
@@ -140,9 +144,8 @@ JB_HOST_DEVICE inline double plan_covariance(const GpPlan& plan, const double* t
   double sum = 0.0;
   for (int32_t q = 0; q < plan.terms; ++q) {
     const PlanTerm& t = plan.term[q];
-    double r2, e;
-    plan_radial(t, theta, a, i, b, j, r2, e);
-    double value = theta[t.scale] * (plan_shape(t.kind, r2) * e);
+    const PlanRadial at = plan_radial(t, theta, a, i, b, j);
+    double value = theta[t.scale] * (plan_shape(t.kind, at.r2, at.reach) * at.e);
     for (int32_t k = 0; k < t.factors; ++k) value *= plan_factor(t, theta, k, a, i, b, j);
     sum = q > 0 ? sum + value : value;
   }

@@ -36,10 +36,10 @@ JB_PIECE void contract_term(const Team& team, const TileScratch& scratch, const 
     const int64_t r = q / kAcross, c = q % kAcross, at = r * kAcrossPitch + c;
     pull[at] = whole[at] = base[at] = 0.0;
     if (i0 + r >= n || j0 + c >= m) return;
-    double r2, e;
-    plan_radial(t, theta, a, i0 + r, b, j0 + c, r2, e);
-    e = weight(i0 + r, j0 + c) * e;
-    double w = theta[t.scale] * plan_slope(t.kind, r2) * e, u = plan_shape(t.kind, r2) * e;
+    const PlanRadial pair = plan_radial(t, theta, a, i0 + r, b, j0 + c);
+    const double e = weight(i0 + r, j0 + c) * pair.e;
+    double w = theta[t.scale] * plan_slope(t.kind, pair.r2, pair.reach) * e;
+    double u = plan_shape(t.kind, pair.r2, pair.reach) * e;
     base[at] = u;
     for (int32_t k = 0; k < t.factors; ++k) {
       const double f = plan_factor(t, theta, k, a, i0 + r, b, j0 + c);

@@ -166,16 +166,12 @@ def test_a_gradient_that_is_not_finite_is_reported(library: ctypes.CDLL) -> None
 
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("n", [0, 1, 33, 70])
-def test_covariance_is_the_native_one_bit_for_bit(
-    library: ctypes.CDLL, name: str, n: int
-) -> None:
+def test_covariance_is_the_native_one_bit_for_bit(library: ctypes.CDLL, name: str, n: int) -> None:
     spec = SPECS[name]
     _, _, theta, _, _ = _data(spec, 1, 2, False)
     X1, X2 = _rows(n, 2, 3), _rows(45, 1, 4)
     X2[0, : min(n, 5)] = X1[0, : min(n, 5)]
-    grad = torch.randn(
-        (2, n, 45), generator=torch.Generator().manual_seed(3), dtype=torch.float64
-    )
+    grad = torch.randn((2, n, 45), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     want = reference.covariance_backward(grad, X1, X2, theta, spec.code, True)
     previous: list[Tensor] = []
     for backwards in (False, True):
