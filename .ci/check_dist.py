@@ -36,9 +36,8 @@ def main(folder: Path) -> None:
     tag = f"{python}-{python}-" if len(wanted) > 1 else "cp311-abi3-"
     if tag not in wheel.name:
         raise SystemExit(f"got {wheel.name}; wanted it to be for {tag}")
-    print(
-        f"{sdist.name}: {len(sources)} native sources; {wheel.name}: {', '.join(sorted(modules))}"
-    )
+    held = ", ".join(sorted(modules))
+    sys.stdout.write(f"{sdist.name}: {len(sources)} native sources; {wheel.name}: {held}\n")
 
 
 main(Path(sys.argv[1]))

@@ -3,7 +3,7 @@
 #include "gp.h"
 
 // A covariance as flat numbers that a device can be sent, and what it is at one pair of points. The
-// same steps in the same order as csrc/cpu/gp_loops.h, so the same bits.
+// same steps in the same order as csrc/cpu/gp_pair_loops.h, so the same bits.
 
 // Large and used often: nvcc compiles it once.
 #if defined(__CUDACC__)
@@ -145,9 +145,10 @@ JB_HOST_DEVICE inline double plan_covariance(const GpPlan& plan, const double* t
   for (int32_t q = 0; q < plan.terms; ++q) {
     const PlanTerm& t = plan.term[q];
     const PlanRadial at = plan_radial(t, theta, a, i, b, j);
-    double value = theta[t.scale] * (plan_shape(t.kind, at.r2, at.reach) * at.e);
+    double value = plan_shape(t.kind, at.r2, at.reach) * at.e;
     for (int32_t k = 0; k < t.factors; ++k) value *= plan_factor(t, theta, k, a, i, b, j);
-    sum = q > 0 ? sum + value : value;
+    const double scale = theta[t.scale];
+    sum = q > 0 ? fused(scale, value, sum) : scale * value;
   }
   return sum;
 }
