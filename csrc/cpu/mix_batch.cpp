@@ -5,21 +5,13 @@
 
 #include "../core/mix_pack.h"
 #include "../core/require.h"
+#include "each_isa.h"
 #include "mix.h"
 
 namespace jobs_bench {
 namespace {
 
-// Widening copies are what a batch costs: they are compiled once for each instruction set, and the
-// loader picks. All of it is on integers: the same bits from each.
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
-#define JB_EACH_ISA __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define JB_INTO __attribute__((always_inline)) inline
-#else
-#define JB_EACH_ISA
-#define JB_INTO inline
-#endif
-
+// Widening copies are what a batch costs.
 template <class In, class Out>
 JB_INTO void copy_row(const Corpus& corpus, const Table& table, int64_t first, int64_t count,
                       int64_t row, const Rows& rows) {

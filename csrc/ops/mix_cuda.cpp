@@ -27,7 +27,7 @@ Tensor to_device(std::vector<int64_t>& numbers, const Tensor& like) {
   const Tensor here = torch::stable::from_blob(numbers.data(), {shape.data(), shape.size()},
                                                {stride.data(), stride.size()},
                                                Device(DeviceType::CPU), ScalarType::Long);
-  return torch::stable::to(here, like.device());
+  return torch::stable::to(here, like.device(), /*non_blocking=*/true);
 }
 
 // The tables of K streams, as core/mix_image.h has them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from jobs_bench.errors import DataError
+from jobs_bench.errors import DataError, JobsBenchError
 from jobs_bench.ops._corpus import CorpusTensors
 from jobs_bench.ops._corpus_file import map_corpus
 from jobs_bench.ops._mix import call
@@ -95,10 +96,8 @@ class CorpusStream:
 
     Raises:
         DataError: Arguments that do not fit together.
+        JobsBenchError: ``JOBS_BENCH_REQUIRE_NATIVE`` is set and the module was not built.
     """
-
-    native: bool = _HOST is not None
-    """Whether the rows are written by the compiled module."""
 
     def __init__(
         self,
@@ -120,6 +119,11 @@ class CorpusStream:
         self._batch: tuple[MixBatch, tuple[Any, ...]] | None = None
         self._pack: tuple[MixPack, tuple[Any, ...]] | None = None
         self._host: Any = None
+        if _HOST is None and os.environ.get("JOBS_BENCH_REQUIRE_NATIVE"):
+            raise JobsBenchError(
+                f"JOBS_BENCH_REQUIRE_NATIVE={os.environ['JOBS_BENCH_REQUIRE_NATIVE']}, but "
+                "jobs_bench._host was not built"
+            )
         if _HOST is not None:
             arrays = (corpus.tokens, corpus.offsets, corpus.domains, streams.weights.contiguous())
             self._host = call(
@@ -129,6 +133,11 @@ class CorpusStream:
                 streams.caps,
                 streams.stratified,
             )
+
+    @property
+    def native(self) -> bool:
+        """Whether the rows are written by the compiled module."""
+        return self._host is not None
 
     def batch(self, step: int) -> MixBatch:
         """Return a padded step, from 0.

@@ -243,7 +243,9 @@ def file_stream(n: int, length: int) -> ops.CorpusStream:
     ]
     ops.write_corpus(Path(folder) / "corpus", domains, dtype=torch.uint16)
     corpus = ops.TokenCorpus(Path(folder) / "corpus")
-    return corpus.stream(streams().weights, [SEED], n=n, length=length)
+    stream = corpus.stream(streams().weights, [SEED], n=n, length=length)
+    assert stream.native
+    return stream
 
 
 def numpy_peer(packed: bool) -> Callable[[], object]:
@@ -307,6 +309,11 @@ def indices(domains: int, stratified: bool) -> tuple[Callable[[], object], Calla
     )
 
 
+def many_packed() -> Callable[[], object]:
+    step, many = steps(), streams(16)
+    return lambda: ops.mix_pack(many, [step() * PACKED] * 16, PACKED, PACK_ROWS, ROW, whole=False)
+
+
 def index_case(domains: int, stratified: bool) -> Case:
     """A draw; numpy's are with replacement and start from the beginning."""
     return Case(*indices(domains, stratified), units=(100_000, 100_000))
@@ -337,6 +344,12 @@ CASES: dict[str, Callable[[], Case]] = {
     ),
     "packed, operator / HF iterable and lists": lambda: Case(packed_op(), python_packed),
     "packed, corpus file / HF iterable and lists": lambda: Case(packed_file(), python_packed),
+    "padded, operator, 16 trials in a call / numpy loop": lambda: Case(
+        many_trials(), numpy_peer(False), (16, 1), 16 * padded_bytes(8)
+    ),
+    "packed, operator, 16 trials in a call / numpy slices": lambda: Case(
+        many_packed(), numpy_peer(True), (16, 1), 16 * packed_bytes(8)
+    ),
     "16 trials in a call / 16 calls of one": lambda: Case(many_trials(), padded_op(), (16, 1)),
     "set-up and resume at step 10^9": lambda: Case(set_up_and_resume, None),
 }
@@ -382,8 +395,8 @@ def measure(case: Case, rounds: int) -> dict[str, float]:
         out["ratio"] = out["peer_median_s"] / out["median_s"]
         out["ratio_of_bests"] = out["peer_best_s"] / out["best_s"]
     if case.moved:
-        out["gb_s"] = case.moved / out["median_s"] / 1e9
-        out["share_of_copy"] = case.moved / out["median_s"] / copy_speed()
+        speed = case.moved / (out["median_s"] * case.units[0])
+        out["gb_s"], out["share_of_copy"] = speed / 1e9, speed / copy_speed()
     return out
 
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs_bench import ops
-from jobs_bench.errors import DataError
+from jobs_bench.errors import DataError, JobsBenchError
+from jobs_bench.ops import _token_corpus
 from jobs_bench.ops._corpus_file import HEADER, Layout
 
 DOCUMENTS = [[[1, 2, 3], [], [4]], [], [[5, 6], [7, 8, 9, 10, 11]]]
@@ -255,15 +256,37 @@ def test_a_stream_has_the_bits_of_the_operators(
 
 
 def test_a_stream_writes_into_the_same_memory(corpus: ops.TokenCorpus) -> None:
-    if not ops.CorpusStream.native:
-        pytest.skip("jobs_bench._host was not built")
     stream = corpus.stream(weights_of([1, 1, 1, 1]), [0], n=8, length=16)
+    if not stream.native:
+        pytest.skip("jobs_bench._host was not built")
     first = stream.batch(0).ids
     kept = first.clone()
     second = stream.batch(1).ids
     assert first.data_ptr() == second.data_ptr()
     assert not torch.equal(kept, second)
     assert torch.equal(stream.batch(0).ids, kept)
+
+
+def test_without_the_compiled_module_the_operators_do_the_work(
+    corpus: ops.TokenCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = (weights_of([0.3, 0.1, 0.4, 0.2]), [7])
+    native = corpus.stream(*args, n=16, length=64)
+    monkeypatch.setattr(_token_corpus, "_HOST", None)
+    monkeypatch.setenv("JOBS_BENCH_REQUIRE_NATIVE", "cpu")
+    with pytest.raises(JobsBenchError, match="_host was not built"):
+        corpus.stream(*args, n=16, length=64)
+    monkeypatch.delenv("JOBS_BENCH_REQUIRE_NATIVE")
+    plain = corpus.stream(*args, n=16, length=64)
+    assert not plain.native
+    for step in (0, 10**9):
+        assert torch.equal(plain.batch(step).ids, native.batch(step).ids)
+        one, other = plain.pack(step, 16), native.pack(step, 16)
+        assert torch.equal(one.ids, other.ids)
+        assert torch.equal(one.segments, other.segments)
+    for call in (lambda: plain.pack(0, 1), lambda: native.pack(0, 1)):
+        with pytest.raises(DataError, match="find no room in 1 rows of 64 tokens"):
+            call()
 
 
 def test_streams_of_several_threads_do_not_meet(corpus: ops.TokenCorpus) -> None:
