@@ -56,7 +56,7 @@ def likelihoods(n: int, models: int) -> None:
     y = torch.randn((models, n), generator=g, dtype=torch.float64)
     theta = 0.5 + torch.rand((models, SPEC.size), generator=g, dtype=torch.float64)
     here = (X, y, theta, torch.full((models, 1), 0.1).double(), torch.zeros(models).double())
-    there = tuple(t.cuda() for t in here)
+    there = (here[0].cuda(), here[1].cuda(), here[2].cuda(), here[3].cuda(), here[4].cuda())
     op = torch.ops.jobs_bench.gp_mll.default
     calls: dict[str, Callable[[], object]] = {
         "cuda": lambda: op(*there, SPEC.code, False),

@@ -122,12 +122,12 @@ def test_public_functions_and_gradients_on_a_stream() -> None:
     X, y, theta, noise, mean = _data(spec, 60, 2)
     want_in = [t.clone().requires_grad_() for t in (X, y, theta, noise, mean)]
     got_in = [t.cuda().requires_grad_() for t in (X, y, theta, noise, mean)]
-    want = ops.gp_mll(*want_in, spec)
+    want = ops.gp_mll(want_in[0], want_in[1], want_in[2], want_in[3], want_in[4], spec)
     want.value.sum().backward()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        got = ops.gp_mll(*got_in, spec)
+        got = ops.gp_mll(got_in[0], got_in[1], got_in[2], got_in[3], got_in[4], spec)
         got.value.sum().backward()
     stream.synchronize()
     _close((got.value.detach(),), (want.value.detach(),))

@@ -31,6 +31,7 @@ SPECS = {
         roots=(2, 3),
     ),
 }
+Data = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 SIZES = (0, 1, 31, 32, 33, 100, 129, 200)  # to 128 one block a model, above that a grid
 
 
@@ -48,7 +49,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 def _call(function: Callable[..., object], *args: object) -> None:
     """Call with tensors and lists as addresses; the tensors must be contiguous."""
-    keep = []
+    keep: list[object] = []
     for x in args:
         if isinstance(x, Tensor):
             assert x.is_contiguous()
@@ -74,7 +75,7 @@ def _rows(n: int, models: int, seed: int) -> Tensor:
     return X
 
 
-def _data(spec: GpSpec, n: int, models: int, points: bool) -> tuple[Tensor, ...]:
+def _data(spec: GpSpec, n: int, models: int, points: bool) -> Data:
     g = torch.Generator().manual_seed(7)
     y = torch.randn((models, n), generator=g, dtype=torch.float64)
     theta = 0.3 + torch.rand((models, spec.size), generator=g, dtype=torch.float64)
@@ -89,7 +90,7 @@ def _close(got: Tensor, want: Tensor, rtol: float = 1e-10) -> None:
 
 
 def _regression(
-    library: ctypes.CDLL, spec: GpSpec, data: tuple[Tensor, ...], *, mll: bool, backwards: bool
+    library: ctypes.CDLL, spec: GpSpec, data: Data, *, mll: bool, backwards: bool
 ) -> tuple[list[Tensor], Tensor]:
     """Return what `gp_mll` or `gp_condition` returns, and the state."""
     X, y, theta, noise, mean = data
