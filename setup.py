@@ -19,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pybind11
 from setuptools import Extension, setup
 from torch.utils.cpp_extension import BuildExtension, CppExtension
 
@@ -26,9 +27,10 @@ MODES = ("off", "cpu", "cuda", "auto")
 ROOT = Path(__file__).parent
 CXX = ["-O3", "-g0", "-Wall", "-Wextra", "-std=c++20", "-fvisibility=hidden"]
 CXX += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
-NVCC = ["-O3", "-std=c++20", "-fmad=false", "--threads=2"]
+NVCC = ["-O3", "-std=c++20", "-fmad=false", "--threads=3"]
 NVCC += ["-Xcompiler=-fPIC,-ffp-contract=off,-fvisibility=hidden"]
-ARCHITECTURES = ("80", "90", "100")  # A100, H100 and B200; others by the newest one's PTX
+PTX = "compute_80"  # what a device that is none of MACHINES compiles for itself
+MACHINES = ("sm_80", "sm_90", "sm_100")  # A100, H100 and H200, B200
 
 
 def say(message: str) -> None:
@@ -98,7 +100,7 @@ class Build(BuildExtension):
         folder = Path(self.build_temp).resolve() / "cuda"
         folder.mkdir(parents=True, exist_ok=True)
         objects = {source: f"{Path(source).stem}.o" for source in sources("cuda/*.cu")}
-        command = [toolkit(), *NVCC, *targets(), "-MD", "-MF", "$out.d", "-c", "$in", "-o", "$out"]
+        command = [toolkit(), *NVCC, targets(), "-MD", "-MF", "$out.d", "-c", "$in", "-o", "$out"]
         rules = [f"rule nvcc\n  command = {' '.join(map(str, command))}\n  depfile = $out.d"]
         rules += [f"build {out}: nvcc {ROOT.resolve() / src}" for src, out in objects.items()]
         (folder / "build.ninja").write_text("\n".join(rules) + "\n", encoding="utf-8")
@@ -106,16 +108,15 @@ class Build(BuildExtension):
         return [str(folder / out) for out in objects.values()]
 
 
-def targets() -> list[str]:
-    """Return nvcc's flags for those of `ARCHITECTURES` that it knows, the last also as PTX."""
-    listed = subprocess.run(
-        [str(toolkit()), "--list-gpu-arch"], check=True, capture_output=True, text=True
+def targets() -> str:
+    """Return nvcc's flag for those of `MACHINES` that it knows; one PTX is the source of all."""
+    known = subprocess.run(
+        [str(toolkit()), "--list-gpu-code"], check=True, capture_output=True, text=True
     ).stdout.split()
-    known = [a for a in ARCHITECTURES if f"compute_{a}" in listed]
-    if not known:
-        raise SystemExit(f"got nvcc for {', '.join(listed)}; wanted any of {ARCHITECTURES}")
-    pairs = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in known]
-    return [*pairs, f"-gencode=arch=compute_{known[-1]},code=compute_{known[-1]}"]
+    codes = [PTX, *(machine for machine in MACHINES if machine in known)]
+    if len(codes) == 1:
+        raise SystemExit(f"got nvcc for {', '.join(known)}; wanted any of {', '.join(MACHINES)}")
+    return f"-gencode=arch={PTX},code=[{','.join(codes)}]"
 
 
 def cuda_libraries() -> Path:
@@ -123,7 +124,9 @@ def cuda_libraries() -> Path:
     dry = [str(toolkit()), "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull]
     said = subprocess.run(dry, check=True, capture_output=True, text=True).stderr
     top = re.search(r"^#\$ TOP=(.*)$", said, re.MULTILINE)
-    folders = [Path(top[1]) / d for d in ("lib64", "lib", "targets/x86_64-linux/lib")] if top else []
+    folders = (
+        [Path(top[1]) / d for d in ("lib64", "lib", "targets/x86_64-linux/lib")] if top else []
+    )
     for folder in folders:
         if (folder / "libcudart_static.a").exists():
             return folder.resolve()
@@ -150,8 +153,6 @@ def operators() -> Extension:
 
 def host() -> Extension:
     """Return ``jobs_bench._host``."""
-    import pybind11
-
     return Extension(
         "jobs_bench._host",
         sources("host/*.cpp"),
@@ -162,10 +163,11 @@ def host() -> Extension:
     )
 
 
-HOST = bool(sources("host/*.cpp"))
-setup(
-    ext_modules=[operators(), *([host()] if HOST else [])] if NATIVE else [],
-    cmdclass={"build_ext": Build},
-    # pybind11 is not on the limited API: with it, a wheel is for one version of Python
-    options={} if HOST else {"bdist_wheel": {"py_limited_api": "cp311"}},
-)
+if __name__ == "__main__":
+    HOST = bool(sources("host/*.cpp"))
+    setup(
+        ext_modules=[operators(), *([host()] if HOST else [])] if NATIVE else [],
+        cmdclass={"build_ext": Build},
+        # pybind11 is not on the limited API: with it, a wheel is for one version of Python
+        options={} if HOST else {"bdist_wheel": {"py_limited_api": "cp311"}},
+    )

@@ -20,9 +20,9 @@ inline void* current_stream(int32_t device) {
   using Lookup = AOTITorchError (*)(int32_t, void**);
   static const auto lookup = [] {
     void* torch_cuda = dlopen("libtorch_cuda.so", RTLD_NOLOAD | RTLD_LAZY);
-    return torch_cuda == nullptr ? nullptr
-                                 : reinterpret_cast<Lookup>(
-                                       dlsym(torch_cuda, "aoti_torch_get_current_cuda_stream"));
+    return torch_cuda == nullptr
+               ? nullptr
+               : reinterpret_cast<Lookup>(dlsym(torch_cuda, "aoti_torch_get_current_cuda_stream"));
   }();
   require(lookup != nullptr, "got a CUDA tensor; wanted a CUDA build of torch, which has streams");
   void* stream = nullptr;

@@ -12,7 +12,7 @@ from jobs_bench.errors import JobsBenchError, OptionError
 lib = torch.library.Library("jobs_bench", "DEF")
 """Owner of every schema of the package; operators define theirs in it."""
 
-NATIVE_OPS = (
+DEVICE_OPS = (
     "mix_indices",
     "mix_counts",
     "mix_batch",
@@ -22,11 +22,14 @@ NATIVE_OPS = (
     "gp_mll",
     "gp_condition",
     "gp_posterior",
-    "project_simplex",
-    "acquisition",
-    "acquisition_search",
-    "gp_fit",
 )
+"""Operators with kernels for CPU and CUDA."""
+
+HOST_OPS = ("gp_fit", "acquisition", "acquisition_search", "project_simplex")
+"""Searches, compiled for the CPU alone; on CUDA tensors their reference calls `DEVICE_OPS`."""
+
+NATIVE_OPS = {"CPU": DEVICE_OPS + HOST_OPS, "CUDA": DEVICE_OPS}
+"""Operators that must be compiled for a dispatch key to count as native."""
 
 
 def _load() -> str | None:
@@ -44,12 +47,12 @@ why_no_native: str | None = _load()
 
 
 def native_backends() -> frozenset[str]:
-    """Return the dispatch keys (``"CPU"``, ``"CUDA"``) for which every operator is compiled."""
+    """Return the dispatch keys (``"CPU"``, ``"CUDA"``) for which all `NATIVE_OPS` are compiled."""
     has = torch._C._dispatch_has_kernel_for_dispatch_key
     return frozenset(
         key
-        for key in ("CPU", "CUDA")
-        if all(has(f"jobs_bench::{name}", key) for name in NATIVE_OPS)
+        for key, names in NATIVE_OPS.items()
+        if all(has(f"jobs_bench::{name}", key) for name in names)
     )
 
 
