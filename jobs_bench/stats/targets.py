@@ -56,7 +56,8 @@ def time_to_target(times: Floats, censored_at: Floats) -> TimeToTarget:
     curve = SurvfuncRight(np.maximum(observed, 1e-12), reached.astype(int))
     half = np.flatnonzero(curve.surv_prob <= 0.5 + 1e-12)
     median = float(curve.surv_times[half[0]]) if len(half) else math.inf
-    low, high = (float(x) for x in curve.quantile_ci(0.5))
+    with np.errstate(divide="ignore", invalid="ignore"):  # log(-log(0)) where nobody is left
+        low, high = (float(x) for x in curve.quantile_ci(0.5))
     return TimeToTarget(
         runs=len(times),
         reached=n,
