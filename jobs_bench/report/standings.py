@@ -338,8 +338,7 @@ def _significance(
     scales: Mapping[str, Reference], methods: Mapping[str, list[Run]], complete: list[str]
 ) -> Significance:
     by_task = [
-        {m: {r.seed: r.oracle for r in methods[m] if r.task == t} for m in complete}
-        for t in scales
+        {m: {r.seed: r.oracle for r in methods[m] if r.task == t} for m in complete} for t in scales
     ]
     return significance(by_task, [s.noise_floor for s in scales.values()], complete)
 
