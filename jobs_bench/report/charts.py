@@ -154,7 +154,7 @@ def _critical_difference(
     below = 0.55 + 0.28 * len(bars)
     rows = (n + 1) // 2
     figure, axes = new_axes(1.0 + 0.26 * (rows + len(bars)))
-    axes.set_xlim(1 - 0.62 * (n - 1) - 0.3, n + 0.62 * (n - 1) + 0.3)
+    axes.set_xlim(1 - 0.47 * (n - 1) - 0.2, n + 0.47 * (n - 1) + 0.2)
     axes.set_ylim(-below - 0.9 * rows, 2.6)
     axes.axis("off")
     axes.plot([1, n], [0, 0], color=palette.ink, linewidth=1)
@@ -172,7 +172,7 @@ def _critical_difference(
     for k, (method, rank) in enumerate(ranked):
         left = k < rows
         y = -below - 0.9 * (k if left else n - 1 - k) - 0.35
-        edge = 1 - 0.08 * (n - 1) if left else n + 0.08 * (n - 1)
+        edge = 1 - 0.05 * (n - 1) if left else n + 0.05 * (n - 1)
         tint = palette.tint(series[method])
         axes.plot([rank.value, rank.value, edge], [0, y, y], color=tint, linewidth=1)
         text = (

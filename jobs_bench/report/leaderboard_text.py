@@ -60,10 +60,8 @@ def section(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) -> str
     blocks = []
     for board in boards:
         short = standing_tables.leaderboard(board)
-        keep: tuple[int, ...] = (0, 2, 3, 4, 6, 9, 10)
+        keep = [i for i in (0, 2, 3, 4, 6, 9, 10) if i < len(short.columns)]
         rows = tuple(tuple(row[i] for i in keep) for row in short.rows)
-        if not any(row[-1].text for row in rows):
-            keep, rows = keep[:-1], tuple(row[:-1] for row in rows)
         numeric = frozenset(i for i, k in enumerate(keep) if k in short.numeric)
         shown = Table(short.caption, tuple(short.columns[i] for i in keep), rows, numeric)
         blocks += [

@@ -64,8 +64,8 @@ def note(standing: Standing) -> str:
 
 
 def leaderboard(board: Leaderboard) -> Table:
-    """Return a row a method."""
-    rows = []
+    """Return a row a method; the column of notes only where there is one."""
+    rows: list[tuple[Cell, ...]] = []
     for place, s in enumerate(board.standings, start=1):
         rows.append(
             (
@@ -82,10 +82,12 @@ def leaderboard(board: Leaderboard) -> Table:
                 Cell(note(s) or "", note(s) or None),
             )
         )
-    columns = (
+    columns: tuple[str, ...] = (
         "method", "place", "score", "95 % interval", "mean rank", "rank interval", "area",
         f"reach {TARGETS[-1]:g}", "spent (x)", "studies", "note",
     )  # fmt: skip
+    if not any(row[-1].text for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     caption = (
         f"Normalised scores after {board.budget:g} full-run equivalents: 0 is the frozen median of "
         "random search, 100 the frozen best known score; interquartile means over tasks and seeds"
@@ -128,7 +130,8 @@ def times(board: Leaderboard) -> Table:
         rows.append(tuple(cells))
     columns = ["method"]
     for target in TARGETS:
-        columns += [f"reached {target:g}", "median", "95 % interval", "expected"]
+        at = f"{target:g}"
+        columns += [f"reached {at}", f"median to {at}", "95 % interval", f"expected to {at}"]
     caption = (
         "Full-run equivalents until the recommendation is worth a target; runs that never get "
         "there are censored at the budget"
