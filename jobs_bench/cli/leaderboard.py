@@ -20,7 +20,7 @@ leaderboard = typer.Typer(
 Roots = Annotated[list[Path], typer.Argument(help="Bench folders, studies, or folders of them.")]
 References = Annotated[
     Path | None,
-    typer.Option(help="Folder of the frozen references. Default: references/ in the first folder."),
+    typer.Option(help="Folder of the frozen references. Default: references/ there or above."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
 
@@ -44,6 +44,7 @@ def build(
     """Write leaderboard.md, .csv, .tex, .html and studies.csv: the same bytes for the same data."""
     from jobs_bench.cli.show import table
     from jobs_bench.report.leaderboard import build as make
+    from jobs_bench.report.standing_tables import brief
     from jobs_bench.report.standing_tables import leaderboard as rows_of
 
     made = make(roots, out or roots[0], references=references, readme=readme)
@@ -59,7 +60,7 @@ def build(
         _print_json({"boards": boards, "left_out": left_out, "files": [str(f) for f in made.files]})
         return
     for board in made.boards:
-        shown = rows_of(board)
+        shown = brief(board)
         _say(board.title)
         texts = [dict(zip(shown.columns, (c.text for c in row), strict=True)) for row in shown.rows]
         table(Console(), texts)
@@ -182,7 +183,7 @@ def _sources(strategy: str) -> list[str]:
             spec = Spec.parse(spec).options.get("base")
         except InputError:  # a method that is not installed here: its row stays, without a source
             break
-    return [reference for reference in found if reference]
+    return [part.strip() for reference in found for part in reference.split(";") if part.strip()]
 
 
 def _numbers(option: str, texts: list[str] | None) -> dict[str, float]:

@@ -220,8 +220,10 @@ COST_CATEGORIES = (("training", "train"), ("evaluation", "eval"), ("proxies", "p
 
 
 def costs(board: Leaderboard, palette: Palette) -> Figure | None:
-    """Return what each method spent, by category."""
-    standings = list(reversed(board.standings))
+    """Return what each method spent, by category, of those for which it is known."""
+    standings = [s for s in reversed(board.standings) if s.cost.spent > 0]
+    if not standings:
+        return None
     with settings(palette):
         figure, axes = new_axes(1.0 + 0.25 * len(standings))
         start = np.zeros(len(standings))

@@ -17,6 +17,8 @@ from jobs_bench.report.references import load_references
 from jobs_bench.report.standing_words import overview
 from jobs_bench.report.standings import Leaderboard, leaderboards
 
+FOLDER = "references"
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -39,13 +41,19 @@ def standings_of(
 
     Args:
         roots: Bench folders, study folders, or folders of them.
-        references: Folder of the frozen references, ``None``: ``references`` in the first root.
+        references: Folder of the frozen references, ``None``: see `references_folder`.
 
     Raises:
         InputError: There is no study, or a reference file is damaged.
     """
     runs = collect(roots)
-    return leaderboards(runs, load_references(references or roots[0] / "references"))
+    return leaderboards(runs, load_references(references or references_folder(roots[0])))
+
+
+def references_folder(root: Path) -> Path:
+    """Return ``references`` in `root` or in one of the two folders above it, where there is one."""
+    near = [root.resolve(), *root.resolve().parents[:2]]
+    return next((p / FOLDER for p in near if (p / FOLDER).is_dir()), root / FOLDER)
 
 
 def build(

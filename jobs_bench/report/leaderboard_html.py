@@ -170,6 +170,11 @@ def _thinned(run: Run, board: Leaderboard) -> list[list[float]]:
     return [[round(float(a), 3), round(float(b), 2)] for a, b in zip(x, y, strict=True)]
 
 
+def _spent(run: Run) -> str:
+    total = sum(run.cost)
+    return MISSING if math.isnan(total) else amount_text(total)
+
+
 def _facts(run: Run) -> list[list[str]]:
     believed, low, high = run.believed
     belief = figure_text(believed)
@@ -184,7 +189,7 @@ def _facts(run: Run) -> list[list[str]]:
     facts = [
         ["oracle score", figure_text(run.oracle) + error],
         ["believed", belief],
-        ["spent", f"{amount_text(sum(run.cost))} of {run.budget:g} full-run equivalents"],
+        ["spent", f"{_spent(run)} of {run.budget:g} full-run equivalents"],
         ["configuration", standing_tables.shares_text(run) or MISSING],
         ["trials", MISSING if math.isnan(trials) else f"{trials:.0f}, {full:.0f} of them full"],
         ["strategy", run.strategy],

@@ -16,7 +16,6 @@ from jobs_bench.report.leaderboard_html import MAX_NAMED
 from jobs_bench.report.runs import Run
 from jobs_bench.report.standing_tables import points_text, range_text
 from jobs_bench.report.standings import TARGETS, Leaderboard
-from jobs_bench.report.tables import Table
 from jobs_bench.stats.bootstrap import Estimate
 
 BEGIN = "<!-- leaderboard: begin (written by jobs-bench leaderboard build) -->"
@@ -59,15 +58,9 @@ def section(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) -> str
     """Return the short form for a README: the first table of each board."""
     blocks = []
     for board in boards:
-        short = standing_tables.leaderboard(board)
-        keep = [i for i in (0, 2, 3, 4, 6, 9, 10) if i < len(short.columns)]
-        rows = tuple(tuple(row[i] for i in keep) for row in short.rows)
-        numeric = frozenset(i for i, k in enumerate(keep) if k in short.numeric)
-        shown = Table(short.caption, tuple(short.columns[i] for i in keep), rows, numeric)
-        blocks += [
-            f"**{markdown.text(board.title)}.** {markdown.text(standing_words.headline(board))}"
-        ]
-        blocks += [markdown.captioned(shown)]
+        head = markdown.text(standing_words.headline(board))
+        blocks += [f"**{markdown.text(board.title)}.** {head}"]
+        blocks += [markdown.captioned(standing_tables.brief(board))]
     blocks += [markdown.text(standing_words.overview(boards, excluded))]
     return "\n\n".join(blocks)
 

@@ -79,7 +79,7 @@ class Run:
         oracle_se: Its standard error, NaN where unknown.
         believed: Score that the strategy expected, with the ends of its interval; NaN: not given.
         trials: Trials and full runs, NaN where unknown.
-        cost: Full-run equivalents for training, evaluation and proxies.
+        cost: Full-run equivalents for training, evaluation and proxies, NaN where unknown.
         overhead_s: Seconds the strategy took, NaN where unknown.
         virtual_s: Length of the study on the virtual clock, NaN where there was none.
         recommended: The final recommendation.
@@ -182,7 +182,7 @@ def _problem(run: Run) -> str:
         return "its trace does not go forward in what was spent"
     if np.isinf(run.trace.score).any():
         return "its trace holds an infinite score"
-    if not all(math.isfinite(c) and c >= 0 for c in run.cost):
+    if any(math.isinf(c) or c < 0 for c in run.cost):
         return f"got the costs {run.cost}; wanted finite numbers of at least 0"
     return ""
 
@@ -243,8 +243,9 @@ def _run(
 ) -> Run:
     name = _text(row["study_id"])
     oracle = _number(row["oracle"])
-    cost = tuple(0.0 if row[c] is None else _number(row[c]) for c in _COSTS)
-    trace, history = by_study.get(name, (Trace(np.array([sum(cost)]), np.array([oracle])), []))
+    cost = tuple(_number(row[c]) for c in _COSTS)
+    spent = sum(cost) if math.isfinite(sum(cost)) else _number(row["budget"])
+    trace, history = by_study.get(name, (Trace(np.array([spent]), np.array([oracle])), []))
     recommended = _object(row["recommended"])
     if not history and recommended:
         history = [Recommended(float(trace.spent[-1]) if len(trace.spent) else 0.0, recommended)]

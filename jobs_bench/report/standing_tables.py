@@ -95,6 +95,19 @@ def leaderboard(board: Leaderboard) -> Table:
     return Table(caption, columns, tuple(rows), frozenset({1, 2, 4, 6, 7, 8, 9}))
 
 
+def brief(board: Leaderboard) -> Table:
+    """Return the leaderboard with the columns that fit a README or a terminal."""
+    full = leaderboard(board)
+    wanted = ("method", "score", "95 % interval", "mean rank", "area", "studies", "note")
+    keep = [full.columns.index(name) for name in wanted if name in full.columns]
+    return Table(
+        full.caption,
+        tuple(full.columns[i] for i in keep),
+        tuple(tuple(row[i] for i in keep) for row in full.rows),
+        frozenset(new for new, old in enumerate(keep) if old in full.numeric),
+    )
+
+
 def _reached(standing: Standing, target: float) -> Cell:
     share = standing.times[target].reached / standing.times[target].runs
     return Cell(f"{100 * share:.0f} %", share)

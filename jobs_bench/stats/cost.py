@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Means over studies, in full-run equivalents; `train`, `eval` and `proxy` add up to `spent`.
+    """Means over studies, in full-run equivalents, NaN where a study's is unknown.
 
     Attributes:
         train: Training of trials.
