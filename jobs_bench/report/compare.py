@@ -45,7 +45,8 @@ class Comparison:
         """Return the result in a few lines of text."""
         o = self.overall
         lines = [
-            f"{self.a} against {self.b} at {self.budget:g}x, {o.pairs} pairs on {o.tasks} "
+            f"{self.a} against {self.b} at {self.budget:g}x, "
+            f"{o.pairs} pair{'s' if o.pairs != 1 else ''} on {o.tasks} "
             f"task{'s' if o.tasks != 1 else ''}",
             f"  difference   {points_text(o.difference.value, sign=True)} points, 95 % interval "
             f"{range_text(o.difference, sign=True)}; noise floor {points_text(o.noise)}",

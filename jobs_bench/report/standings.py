@@ -34,6 +34,7 @@ Floats = NDArray[np.float64]
 
 TARGETS = (50.0, 90.0)
 GRID_POINTS = 49
+MAX_RUNGS = 8
 THRESHOLDS = np.arange(-50.0, 122.0, 2.0)
 
 
@@ -364,18 +365,25 @@ def _rungs(
                 by_task.setdefault(run.task, []).append(run.rungs)
     made = {}
     for task, studies in sorted(by_task.items()):
-        all_steps = tuple(sorted({int(s) for study in studies for s in np.unique(study[:, 1])}))
-        made[task] = (all_steps, rung_correlation(_curves(studies, all_steps)))
+        measured = sorted({int(s) for study in studies for s in np.unique(study[:, 1])})
+        shown = _spread(measured)
+        made[task] = (shown, rung_correlation(_curves(studies, shown)))
     return made
 
 
-def _curves(studies: list[Floats], all_steps: tuple[int, ...]) -> Floats:
+def _spread(measured: Sequence[int]) -> tuple[int, ...]:
+    """Return at most `MAX_RUNGS` of the steps, about equal factors apart, first and last kept."""
+    at = np.geomspace(1, len(measured), min(MAX_RUNGS, len(measured)))
+    return tuple(measured[i] for i in np.unique(np.round(at).astype(int)) - 1)
+
+
+def _curves(studies: list[Floats], shown: tuple[int, ...]) -> Floats:
     """Return scores `(trials, steps)`; trials of different studies are different trials."""
-    column = {step: i for i, step in enumerate(all_steps)}
     rows = []
     for study in studies:
-        trials, index = np.unique(study[:, 0], return_inverse=True)
-        curves = np.full((len(trials), len(all_steps)), math.nan)
-        curves[index, [column[int(s)] for s in study[:, 1]]] = study[:, 2]
+        points = study[np.isin(study[:, 1], shown)]
+        trials, index = np.unique(points[:, 0], return_inverse=True)
+        curves = np.full((len(trials), len(shown)), math.nan)
+        curves[index, np.searchsorted(shown, points[:, 1])] = points[:, 2]
         rows.append(curves)
     return np.concatenate(rows)

@@ -33,22 +33,24 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 @pytest.mark.slow
 def test_from_studies_to_paper(run: Run, tmp_path: Path) -> None:
     out = str(tmp_path / "runs")
-    seeds = [word for seed in range(3) for word in ("--seed", str(seed))]
-    order = ["run", "--task", TASK, "--budget", "1x", "--oracle-seeds", "1", "--out", out, *seeds]
-    assert run(*order, "--strategy", "random", "--strategy", "sobol")[0] == 0
+    order = ["run", "--task", TASK, "--budget", "1x", "--oracle-seeds", "1", "--out", out]
+    seeds = ["--seed", "0", "--seed", "1", "--seed", "2"]
+    assert run(*order, "--strategy", "random", *seeds)[0] == 0
+    assert run(*order, "--strategy", "sobol", "--seed", "0")[0] == 0
     key = f"{TASK} with pocket"
     status, _, err = run("leaderboard", "freeze", out, "--best-known", f"{key}=5.0")
     assert status == 0, err
     status, text, err = run("leaderboard", "build", out)
     assert status == 0, err
-    assert "6 studies: 2 methods on 1 task." in text
+    assert "4 studies: 2 methods on 1 task." in text
     status, text, _ = run("leaderboard", "build", out, "--json")
-    assert [r["studies"] for r in json.loads(text)["boards"][0]["rows"]] == [3, 3]
+    assert [r["studies"] for r in json.loads(text)["boards"][0]["rows"]] in ([3, 1], [1, 3])
     status, text, err = run("compare", "sobol", "random", out)
     assert status == 0, err
-    assert "3 pairs on 1 task" in text
+    assert "1 pair on 1 task" in text
+    assert "too few, not tested" in text
     assert (
-        json.loads(run("compare", "sobol", "random", out, "--json")[1])[0]["overall"]["pairs"] == 3
+        json.loads(run("compare", "sobol", "random", out, "--json")[1])[0]["overall"]["pairs"] == 1
     )
     status, text, err = run("paper", out, "--out", str(tmp_path / "paper"))
     assert status == 0, err
