@@ -22,6 +22,7 @@ class Comparison:
         a: First method.
         b: Second method.
         budget: Full-run equivalents.
+        workers: Segments that could run at the same time.
         overall: Over all tasks that both have.
         per_task: Task by task.
         unpaired: Runs that only one of the two has.
@@ -31,6 +32,7 @@ class Comparison:
     a: str
     b: str
     budget: float
+    workers: int
     overall: Pairing
     per_task: dict[str, Pairing]
     unpaired: int
@@ -45,8 +47,9 @@ class Comparison:
         """Return the result in a few lines of text."""
         o = self.overall
         lines = [
-            f"{self.a} against {self.b} at {self.budget:g}x, "
-            f"{o.pairs} pair{'s' if o.pairs != 1 else ''} on {o.tasks} "
+            f"{self.a} against {self.b} at {self.budget:g}x"
+            + (f" with {self.workers} workers, " if self.workers != 1 else ", ")
+            + f"{o.pairs} pair{'s' if o.pairs != 1 else ''} on {o.tasks} "
             f"task{'s' if o.tasks != 1 else ''}",
             f"  difference   {points_text(o.difference.value, sign=True)} points, 95 % interval "
             f"{range_text(o.difference, sign=True)}; noise floor {points_text(o.noise)}",
@@ -111,7 +114,16 @@ def _on(board: Leaderboard, a: Standing, b: Standing, left_out: int) -> Comparis
         if one is not None:
             per_task[task] = one
     unpaired = len(scores[0].keys() ^ scores[1].keys())
-    return Comparison(a.method, b.method, board.budget, overall, per_task, unpaired, left_out)
+    return Comparison(
+        a.method,
+        b.method,
+        board.budget,
+        board.workers,
+        overall,
+        per_task,
+        unpaired,
+        left_out,
+    )
 
 
 def _scores(board: Leaderboard, standing: Standing) -> dict[tuple[str, int], float]:

@@ -81,6 +81,7 @@ def _view(board: Leaderboard, index: int) -> dict[str, Any]:
         "max_mixtures": mixtures.MAX_METHODS,
         "references": standing_tables.references(board.references),
         "reproduction": standing_tables.reproduction(board),
+        "benches": standing_tables.benches(board),
         "methods": [
             (s.method, series[s.method], colour(series[s.method]), len(s.runs))
             for s in board.standings

@@ -44,6 +44,8 @@ def to_markdown(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) ->
             ("Run it again", standing_tables.reproduction(board)),
         ):
             blocks += [f"### {title}", markdown.captioned(shown)]
+        if board.benches:
+            blocks += [markdown.captioned(standing_tables.benches(board))]
         for task, found in board.rungs.items():
             blocks += [markdown.captioned(standing_tables.rungs(task, *found))]
     if excluded:
@@ -190,13 +192,18 @@ def to_latex(boards: Sequence[Leaderboard]) -> str:
 
 
 def _caption(board: Leaderboard) -> str:
-    n_tasks = len(board.references)
+    tasks = count(len(board.references), "task")
     return (
-        f"Normalised scores on {n_tasks} task{'s' if n_tasks != 1 else ''} after {board.budget:g} "
-        "full-run equivalents (0: median of random search, 100: best known, both frozen): "
-        "interquartile mean with a 95 % interval from a bootstrap over tasks and seeds. "
+        f"Normalised scores on {tasks} after {board.budget:g} full-run equivalents with "
+        f"{count(board.workers, 'worker')} (0: median of random search, 100: best known, both "
+        "frozen): interquartile mean with a 95 % interval from a bootstrap over tasks and seeds. "
         f"{board.significance.statement}"
     )
+
+
+def count(n: int, thing: str) -> str:
+    """Return a number of things."""
+    return f"{n:,} {thing}{'s' if n != 1 else ''}"
 
 
 _LATEX = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from jobs_bench.report import charts, leaderboard_text, mixtures
 from jobs_bench.report.board import Exclusion
 from jobs_bench.report.canvas import PRINT, save
-from jobs_bench.report.leaderboard_text import latex, write
+from jobs_bench.report.leaderboard_text import count, latex, write
 from jobs_bench.report.standings import Leaderboard
 from jobs_bench.stats.bootstrap import RESAMPLES
 
@@ -86,16 +86,15 @@ def methods(
         tasks = ", ".join(latex(t) for t in board.references)
         seeds = sorted({n for s in board.standings for n in s.counts})
         many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        workers = sorted({r.workers for s in board.standings for r in s.runs})
         versions = sorted(
             {f"{k} {v}" for s in board.standings for k, v in s.versions.items() if v != "absent"}
         )
         blocks.append(
             f"We compare {_listed([_cited(s.method, references) for s in board.standings])} on "
-            f"{len(board.references)} task{'s' if len(board.references) != 1 else ''} ({tasks}). "
+            f"{count(len(board.references), 'task')} ({tasks}). "
             f"Each study may spend {board.budget:g} full-run equivalents, proxies and evaluations "
-            f"included, with {' or '.join(map(str, workers))} "
-            f"worker{'s' if workers != [1] else ''}; each method runs with {many} seeds a task "
+            f"included, with {count(board.workers, 'worker')}; each method runs with {many} seeds "
+            "a task "
             f"({board.n_runs} studies). What is scored is the final recommendation of a study, "
             "trained in full with fresh seeds and evaluated on items that the search never saw. "
             "Scores are normalised with frozen references (0: the median of random search with the "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -128,6 +129,18 @@ class Bench:
 
     source: str
     facts: Mapping[str, Any]
+
+    @property
+    def suite(self) -> str:
+        """Return the name of its suite, empty where it has none."""
+        suite = self.facts.get("suite") or ""
+        return str(suite.get("name") or "") if isinstance(suite, Mapping) else str(suite)
+
+    @property
+    def command(self) -> str:
+        """Return the command that made it, empty where unknown."""
+        command = self.facts.get("command") or ""
+        return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +263,6 @@ def _run(
     if not history and recommended:
         history = [Recommended(float(trace.spent[-1]) if len(trace.spent) else 0.0, recommended)]
     strategy = _text(row["strategy"])
-    command = facts.get("command") or ""
     return Run(
         study_id=f"{source}/{name}" if source else name,
         task=_text(row["task"]),
@@ -275,7 +287,7 @@ def _run(
         virtual_s=_number(row["virtual_s"]),
         recommended=recommended,
         versions=_versions(row["versions"], facts),
-        command=command if isinstance(command, str) else " ".join(map(str, command)),
+        command=Bench(source, facts).command,
         source=source,
         trace=trace,
         history=history,

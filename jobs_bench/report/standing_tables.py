@@ -335,6 +335,28 @@ def reproduction(board: Leaderboard) -> Table:
     )
 
 
+def benches(board: Leaderboard) -> Table:
+    """Return the benches that the studies are from, with the time they took."""
+    rows = []
+    for bench in board.benches:
+        seconds = bench.facts.get("seconds")
+        known = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        rows.append(
+            (
+                Cell(bench.source or ".", bench.source, code=True),
+                Cell(bench.suite or MISSING, bench.suite, strong=True),
+                Cell(bench.command or MISSING, bench.command, code=bool(bench.command)),
+                Cell(f"{seconds:.0f}", float(seconds)) if known and seconds else Cell(MISSING),
+            )
+        )
+    return Table(
+        "Benches behind these studies, with the time they took",
+        ("folder", "suite", "command", "seconds"),
+        tuple(rows),
+        frozenset({3}),
+    )
+
+
 def excluded_counts(exclusions: Sequence[Exclusion]) -> Table:
     """Return how many studies were left out for which reason, by method."""
     counted = Counter((e.strategy or MISSING, _kind(e.reason)) for e in exclusions)

@@ -1,4 +1,4 @@
-"""Who stands where: runs on the frozen scale, one row a method, one leaderboard a budget.
+"""Who stands where: runs on the frozen scale, a row a method, a board a budget and worker count.
 
 Whether a run counts depends on the run, its own method and the frozen references. So does every
 number of a row but its rank.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jobs_bench.report.board import Exclusion
 from jobs_bench.report.references import ReferenceFile
-from jobs_bench.report.runs import Run, Runs, left
+from jobs_bench.report.runs import Bench, Run, Runs, left
 from jobs_bench.stats import steps
 from jobs_bench.stats.bootstrap import Estimate, iqm_estimate
 from jobs_bench.stats.calibration import Calibration, calibration
@@ -99,11 +99,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """Everything known under one budget.
+    """Everything known under one budget, with one number of workers.
 
     Attributes:
         budget: Full-run equivalents of each study.
-        suites: Names of the suites that the runs are from.
+        workers: Segments that could run at the same time.
+        benches: The bench folders among the sources.
         references: The frozen scale of each task.
         standings: Complete methods first, best first.
         significance: Test of the complete methods against each other.
@@ -112,7 +113,8 @@ class Leaderboard:
     """
 
     budget: float
-    suites: tuple[str, ...]
+    workers: int
+    benches: tuple[Bench, ...]
     references: Mapping[str, Reference]
     standings: tuple[Standing, ...]
     significance: Significance
@@ -122,8 +124,11 @@ class Leaderboard:
     @property
     def title(self) -> str:
         """Return suite and budget in a line."""
-        what = ", ".join(self.suites) or f"{len(self.references)} tasks"
-        return f"{what} at {self.budget:g}x"
+        suites = sorted({b.suite for b in self.benches if b.suite})
+        n = len(self.references)
+        what = ", ".join(suites) or f"{n} task{'s' if n != 1 else ''}"
+        many = f", {self.workers} workers" if self.workers != 1 else ""
+        return f"{what} at {self.budget:g}x{many}"
 
     @property
     def methods(self) -> list[str]:
@@ -139,31 +144,28 @@ class Leaderboard:
 def leaderboards(
     runs: Runs, references: Mapping[str, ReferenceFile]
 ) -> tuple[list[Leaderboard], list[Exclusion]]:
-    """Return a leaderboard a budget, and every study that counts nowhere with its reason."""
+    """Return the leaderboards, and every study that counts nowhere with its reason."""
     excluded = list(runs.excluded)
-    scaled: dict[float, list[Run]] = {}
+    scaled: dict[tuple[float, int], list[Run]] = {}
     for run in runs.runs:
         problem = _scaleless(run, references)
         if problem:
             excluded.append(left(run, problem))
         else:
-            scaled.setdefault(run.budget, []).append(run)
-    boards = []
-    chosen: dict[float, dict[str, list[Run]]] = {}
-    for budget, found in sorted(scaled.items()):
-        chosen[budget] = {}
+            scaled.setdefault((run.budget, run.workers), []).append(run)
+    chosen: dict[tuple[float, int], dict[str, list[Run]]] = {}
+    for place, found in sorted(scaled.items()):
+        chosen[place] = {}
         for label in sorted({r.label for r in found}):
             kept, out = _alike([r for r in found if r.label == label])
             excluded += out
-            chosen[budget][label] = kept
+            chosen[place][label] = kept
     out_of = Counter(e.strategy for e in excluded)
-    for budget, methods in chosen.items():
+    boards = []
+    for (budget, workers), methods in chosen.items():
         tasks = sorted({r.task for found in methods.values() for r in found})
         scales = {t: s for t in tasks if (s := references[t].at(budget)) is not None}
-        suites = sorted(
-            {str(s) for b in runs.benches if (s := b.facts.get("suite")) and b.facts["suite"]}
-        )
-        boards.append(_board(budget, tuple(suites), scales, methods, out_of))
+        boards.append(_board(budget, workers, runs.benches, scales, methods, out_of))
     return boards, sorted(excluded, key=lambda e: e.study)
 
 
@@ -201,18 +203,16 @@ def _alike(runs: list[Run]) -> tuple[list[Run], list[Exclusion]]:
     return [kept[k] for k in sorted(kept)], excluded
 
 
-def _conditions(run: Run) -> tuple[str, int, str]:
-    return run.strategy, run.workers, json.dumps(dict(run.versions), sort_keys=True)
+def _conditions(run: Run) -> tuple[str, str]:
+    return run.strategy, json.dumps(dict(run.versions), sort_keys=True)
 
 
-def _difference(have: tuple[str, int, str], most: tuple[str, int, str]) -> str:
+def _difference(have: tuple[str, str], most: tuple[str, str]) -> str:
     said = []
     if have[0] != most[0]:
         said.append(f"strategy {have[0]}, not {most[0]}")
     if have[1] != most[1]:
-        said.append(f"{have[1]} workers, not {most[1]}")
-    if have[2] != most[2]:
-        mine, theirs = json.loads(have[2]), json.loads(most[2])
+        mine, theirs = json.loads(have[1]), json.loads(most[1])
         differ = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
         said += [f"{k} {mine.get(k, 'absent')}, not {theirs.get(k, 'absent')}" for k in differ]
     return f"not like most studies of its method: {'; '.join(said)}"
@@ -220,7 +220,8 @@ def _difference(have: tuple[str, int, str], most: tuple[str, int, str]) -> str:
 
 def _board(
     budget: float,
-    suites: tuple[str, ...],
+    workers: int,
+    benches: tuple[Bench, ...],
     scales: Mapping[str, Reference],
     methods: Mapping[str, list[Run]],
     out_of: Mapping[str, int],
@@ -234,7 +235,8 @@ def _board(
     standings.sort(key=lambda s: (len(s.missing) > 0, -s.score.value, s.method))
     return Leaderboard(
         budget=budget,
-        suites=suites,
+        workers=workers,
+        benches=benches,
         references=scales,
         standings=tuple(standings),
         significance=_significance(scales, methods, complete),

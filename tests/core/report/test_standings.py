@@ -181,7 +181,6 @@ BAD: dict[str, tuple[Edit, str]] = {
         _set("versions", '{"jobs-bench": "9.9"}'),
         "not like most studies of its method: jobs-bench 9.9, not 0.1.0",
     ),
-    "other workers": (_set("workers", 4), "4 workers, not 1"),
     "other strategy": (_set("strategy", "bo?n_init=9"), "strategy bo?n_init=9, not bo"),
     "other signature": (_set("task_signature", "zzz"), "task signature zzz; the references of"),
     "other budget": (_set("budget", 8.0), "budget 8x; the references of pocket_a know 25x"),
@@ -262,6 +261,19 @@ def test_each_budget_has_a_board_of_its_own(
     assert excluded == []
     assert [b.title for b in boards] == ["test at 8x", "test at 25x"]
     assert all(abs(rows_of(b)["random"].score.value) < 15 for b in boards)
+
+
+def test_each_number_of_workers_has_a_board_of_its_own(
+    frames: Frames, write_bench: WriteBench, references: Path, tmp_path: Path
+) -> None:
+    four = _renamed(tuple(f.copy() for f in frames), "/4")  # type: ignore[arg-type]
+    four[0]["workers"] = 4
+    root = write_bench(tmp_path, *joined(frames, four), suite={"name": "dev", "seeds": 6})
+    boards, excluded = standings_of([root], references)
+    assert excluded == []
+    assert [b.title for b in boards] == ["dev at 25x", "dev at 25x, 4 workers"]
+    for a, b in zip(boards[0].standings, boards[1].standings, strict=True):
+        assert numbers(a) == numbers(b)
 
 
 def _renamed(frames: Frames, suffix: str) -> Frames:
