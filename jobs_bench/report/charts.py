@@ -51,9 +51,7 @@ def scores(board: Leaderboard, palette: Palette) -> Figure | None:
     series = _series(board)
     with settings(palette):
         rows = [(s.method, s.score, series[s.method]) for s in board.standings]
-        figure, axes = _estimates(
-            rows, "normalised score (0 random search, 100 best known)", palette
-        )
+        figure, axes = _estimates(rows, "normalised score", palette)
         axes.axvline(0, color=palette.ink, linewidth=0.9, linestyle=(0, (4, 3)))
         return figure
 
@@ -211,7 +209,7 @@ def interaction(board: Leaderboard, palette: Palette) -> Figure | None:
     series = {base: i for i, base in enumerate(sorted({g.base for g in board.gains}))}
     with settings(palette):
         rows = [(g.variant, g.gain.difference, series[g.base]) for g in board.gains]
-        figure, axes = _estimates(rows, "joint search less this one (normalised points)", palette)
+        figure, axes = _estimates(rows, "gain of joint search (points)", palette)
         axes.axvline(0, color=palette.ink, linewidth=0.9, linestyle=(0, (4, 3)))
         return figure
 
@@ -237,7 +235,7 @@ def costs(board: Leaderboard, palette: Palette) -> Figure | None:
             start = start + width
         axes.set_yticks(range(len(standings)), labels=[clip(s.method) for s in standings])
         axes.axvline(board.budget, color=palette.ink, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.set_xlabel("spent (full-run equivalents); dashed: the budget")
+        axes.set_xlabel("spent (full-run equivalents)")
         axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
         return figure
 
@@ -274,7 +272,7 @@ def _bars(courses: Sequence[MixtureCourse], domains: Sequence[str], palette: Pal
         start = start + width
     axes.set_yticks(range(len(rows)), labels=[clip(c.method) for c in rows])
     axes.set_xlim(0, 1)
-    axes.set_xlabel("share of the training data, final recommendation, mean over seeds")
+    axes.set_xlabel("share of the training data")
     return figure
 
 

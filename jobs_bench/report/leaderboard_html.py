@@ -43,6 +43,7 @@ def render(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) -> str:
             "traces": standing_words.TRACES,
             "profiles": standing_words.PROFILES,
             "interaction": standing_words.INTERACTION,
+            "costs": standing_words.COSTS,
             "excluded": standing_words.EXCLUDED,
             "reading": standing_words.READING,
         },

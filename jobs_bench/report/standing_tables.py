@@ -53,14 +53,16 @@ def _amount(value: float) -> Cell:
 
 def note(standing: Standing) -> str:
     """Return what a reader must know of a row, usually nothing."""
-    said = []
-    if standing.missing:
-        total = standing.tasks + len(standing.missing)
-        said.append(f"incomplete: {standing.tasks} of {total} tasks, no rank")
-    if standing.left_out:
-        n = standing.left_out
-        said.append(f"{n} {'study' if n == 1 else 'studies'} left out")
-    return "; ".join(said)
+    if not standing.missing:
+        return ""
+    total = standing.tasks + len(standing.missing)
+    return f"incomplete: {standing.tasks} of {total} tasks, no rank"
+
+
+def _studies(standing: Standing) -> Cell:
+    n = len(standing.runs)
+    found = n + standing.left_out
+    return Cell(str(n) if found == n else f"{n} of {found}", n)
 
 
 def leaderboard(board: Leaderboard) -> Table:
@@ -78,7 +80,7 @@ def leaderboard(board: Leaderboard) -> Table:
                 _points(None if s.area is None else s.area.value),
                 _reached(s, TARGETS[-1]),
                 _amount(s.cost.spent),
-                Cell(str(len(s.runs)), len(s.runs)),
+                _studies(s),
                 Cell(note(s) or "", note(s) or None),
             )
         )
@@ -88,9 +90,11 @@ def leaderboard(board: Leaderboard) -> Table:
     )  # fmt: skip
     if not any(row[-1].text for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
+    some = any(s.left_out for s in board.standings)
     caption = (
         f"Normalised scores after {board.budget:g} full-run equivalents: 0 is the frozen median of "
         "random search, 100 the frozen best known score; interquartile means over tasks and seeds"
+        + ("; studies: those that count of those found" if some else "")
     )
     return Table(caption, columns, tuple(rows), frozenset({1, 2, 4, 6, 7, 8, 9}))
 

@@ -39,6 +39,7 @@ INTERACTION = (
     "What joint search gains over the same strategy on one block after the other, in turns, or on "
     "one block alone, with 95 % intervals. Right of the line: searching together pays."
 )
+COSTS = "Mean of a study. Dashed: the budget."
 EXCLUDED = "These studies were found and count in nothing above."
 
 

@@ -184,7 +184,7 @@ def test_left_out_studies_are_in_every_form(
     for name in ("leaderboard.md", "leaderboard.html"):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert "15 more studies count nowhere" in text
-        assert "5 studies left out" in text
+        assert "10 of 15" in text
         assert "failed: out of luck" in text
     table = pd.read_csv(tmp_path / "leaderboard.csv")
     assert table.left_out.tolist() == [5, 5, 5]
