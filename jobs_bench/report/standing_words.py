@@ -23,7 +23,7 @@ READING = (
 TRACES = (
     "Interquartile mean of the normalised oracle score of what is recommended at each point of the "
     "budget, a step function; bands are 95 % intervals. A line begins where the recommendation of "
-    "every study of the method has been judged. Dashed: random search at the end of the budget."
+    "every study of the method has been judged. Dashed: the frozen median of random search at its end."
 )
 PROFILES = (
     "Share of runs whose normalised score is at least the value below, every task weighing the "
@@ -34,7 +34,9 @@ RANKS = (
     "was found."
 )
 RANK_INTERVALS = "Mean ranks with 95 % bootstrap intervals; no test of ranks was made."
-SCORES = "Dots: interquartile means. Lines: 95 % intervals. Dashed: random search."
+SCORES = (
+    "Dots: interquartile means. Lines: 95 % intervals. Dashed: the frozen median of random search."
+)
 INTERACTION = (
     "What joint search gains over the same strategy on one block after the other, in turns, or on "
     "one block alone, with 95 % intervals. Right of the line: searching together pays."
