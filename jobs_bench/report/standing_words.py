@@ -23,7 +23,8 @@ READING = (
 TRACES = (
     "Interquartile mean of the normalised oracle score of what is recommended at each point of the "
     "budget, a step function; bands are 95 % intervals. A line begins where the recommendation of "
-    "every study of the method has been judged. Dashed: the frozen median of random search at its end."
+    "every study of the method has been judged. Dashed: the frozen median of random search with "
+    "the whole budget."
 )
 PROFILES = (
     "Share of runs whose normalised score is at least the value below, every task weighing the "
