@@ -94,6 +94,10 @@ class JournalError(InputError):
     """A study folder whose journal was edited, damaged, or belongs to something else."""
 
 
+class ScaleError(InputError):
+    """A frozen reference of a task that is missing, cannot be read or is no scale."""
+
+
 class ContractError(JobsBenchError):
     """A plug-in broke its contract: the plug-in is at fault, not the user."""
 

@@ -189,7 +189,9 @@ def table(console: Console, rows: list[dict[str, Any]]) -> None:
         console.print("none")
         return
     names = [n for n in rows[0] if any(r.get(n) not in ("", None) for r in rows)]
-    grid = Table(*names, box=None, header_style="bold")
+    grid = Table(box=None, header_style="bold")
+    for i, name in enumerate(names):
+        grid.add_column(name, overflow="fold" if i == 0 else "ellipsis")  # names stay whole
     for row in rows:
         grid.add_row(*(escape(_text(row.get(n))) for n in names))
     console.print(grid)

@@ -1,59 +1,18 @@
-"""Figures of a report as inline SVG: the same bytes for the same numbers, colours from the page.
-
-Colours are written as CSS (``currentColor``, ``var(--s0)``, ...), so a figure follows the page into
-the dark. Names are drawn as they are, never as mathematics.
-"""
+"""Figures of a report on studies as inline SVG: the same bytes for the same numbers."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from jobs_bench.report.board import Board, Row
+from jobs_bench.report.canvas import PAGE, clip, dotted, new_axes, settings, to_svg
 from jobs_bench.report.studies import StudyRecord
 
-N_COLOURS = 8
-WIDTH_IN = 5.4  # at this width text is readable on a phone without scaling
-_INK = "#010203"
-_FAINT = "#040506"
-_SERIES = tuple(f"#0a0b{i:02x}" for i in range(N_COLOURS))
-_SETTINGS: Any = {  # the names of settings are literals in matplotlib's types
-    "svg.hashsalt": "jobs-bench",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "axes.formatter.useoffset": False,
-}
-
 Floats = NDArray[np.float64]
-
-
-def colour(index: int) -> str:
-    """Return the CSS colour of the strategy number `index` of a board."""
-    return f"var(--s{index % N_COLOURS})"
-
-
-def dotted(index: int) -> bool:
-    """Return whether that strategy is drawn dotted and hollow, for colours come round again."""
-    return index // N_COLOURS % 2 == 1
 
 
 def whiskers(board: Board, prefix: str) -> str:
@@ -62,18 +21,18 @@ def whiskers(board: Board, prefix: str) -> str:
     if not rows:
         return ""
     series = {name: i for i, name in enumerate(board.studies)}
-    with mpl.rc_context(_SETTINGS):
-        figure, axes = _axes(0.75 + 0.3 * len(rows))
+    with settings(PAGE):
+        figure, axes = new_axes(0.75 + 0.3 * len(rows))
         for y, row in enumerate(reversed(rows)):
-            tint = _SERIES[series[row.strategy] % N_COLOURS] if row.kind == "strategy" else _INK
+            tint = PAGE.tint(series[row.strategy]) if row.kind == "strategy" else PAGE.ink
             _whisker(axes, row, y, tint)
         axes.set_yticks(range(len(rows)))
         axes.set_ylim(-0.6, len(rows) - 0.4)
-        axes.set_yticks(range(len(rows)), labels=[_clip(r.strategy) for r in reversed(rows)])
-        axes.set_xlabel(_clip(f"score on hidden items ({board.metric})", 60))
-        axes.grid(axis="x", color=_FAINT, linewidth=0.6)
+        axes.set_yticks(range(len(rows)), labels=[clip(r.strategy) for r in reversed(rows)])
+        axes.set_xlabel(clip(f"score on hidden items ({board.metric})", 60))
+        axes.grid(axis="x", color=PAGE.faint, linewidth=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure, prefix, f"Scores with 95 % intervals on {board.title}")
+        return to_svg(figure, prefix, f"Scores with 95 % intervals on {board.title}")
 
 
 def _whisker(axes: Axes, row: Row, y: int, tint: str) -> None:
@@ -110,10 +69,10 @@ def trajectories(board: Board, prefix: str) -> str:
     """Return believed scores over what was spent, with oracle scores as markers; empty without."""
     limit = board.budget.limit
     drawn = False
-    with mpl.rc_context(_SETTINGS):
-        figure, axes = _axes(3.1)
+    with settings(PAGE):
+        figure, axes = new_axes(3.1)
         for i, (name, studies) in enumerate(board.studies.items()):
-            tint = _SERIES[i % N_COLOURS]
+            tint = PAGE.tint(i)
             x, mean, low, high = averaged([beliefs(s) for s in studies])
             if len(x):
                 drawn = True
@@ -135,59 +94,10 @@ def trajectories(board: Board, prefix: str) -> str:
             return ""
         default = board.row("default recipe").score
         if default is not None:
-            axes.axhline(default, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.axhline(default, color=PAGE.ink, linewidth=0.9, linestyle=(0, (4, 3)))
         axes.set_xlim(left=0)
         axes.set_xlabel(f"spent ({board.budget.currency})")
-        axes.set_ylabel(_clip(f"score ({board.metric})"))
-        axes.grid(color=_FAINT, linewidth=0.6)
+        axes.set_ylabel(clip(f"score ({board.metric})"))
+        axes.grid(color=PAGE.faint, linewidth=0.6)
         axes.set_axisbelow(True)
-        return _svg(figure, prefix, f"Believed score over spent budget on {board.title}")
-
-
-def _axes(height_in: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    FigureCanvasSVG(figure)
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    return figure, axes
-
-
-def _clip(text: str, width: int = 28) -> str:
-    """Return `text` short enough to draw, its dollar signs kept from meaning mathematics."""
-    text = _plain(text)
-    text = text if len(text) <= width else f"{text[: width - 1]}…"
-    return text.replace("$", r"\$")
-
-
-def _plain(text: str) -> str:
-    """Return `text` without control characters, which XML cannot hold."""
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _svg(figure: Figure, prefix: str, label: str) -> str:
-    """Return a figure as an ``<svg>`` element that needs nothing from outside."""
-    buffer = io.StringIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        empty = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", metadata=empty)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'<svg[^>]*viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" {_named(label)}>', text)
-    text = text.replace("xlink:href=", "href=")
-    text = re.sub(r' id="', f' id="{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
-    text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    text = text.replace(_INK, "currentColor").replace(_FAINT, "var(--line)")
-    for i, series in enumerate(_SERIES):
-        text = text.replace(series, colour(i))
-    return text
-
-
-def _named(label: str) -> str:
-    safe = _plain(label)
-    for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
-        safe = safe.replace(plain, escaped)
-    return f'role="img" aria-label="{safe}"'.replace("\\", "\\\\")
+        return to_svg(figure, prefix, f"Believed score over spent budget on {board.title}")

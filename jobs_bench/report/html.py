@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from jobs_bench.report import figures, tables, words
+from jobs_bench.report import canvas, figures, tables, words
 from jobs_bench.report.board import Board, Exclusion
 from jobs_bench.report.studies import study_command
 from jobs_bench.report.tables import Bars
@@ -25,16 +25,8 @@ class _Coloured:
 
 def render(boards: Sequence[Board], excluded: Sequence[Exclusion]) -> str:
     """Return the page. Every name in it is escaped; only our own figures and files are not."""
-    loader = PackageLoader("jobs_bench.report", "templates")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.get_template("report.html.j2")
+    page = environment()
+    template = page.get_template("report.html.j2")
     return template.render(
         views=[_view(board, i) for i, board in enumerate(boards)],
         overview=words.overview(boards, len(excluded)),
@@ -46,14 +38,27 @@ def render(boards: Sequence[Board], excluded: Sequence[Exclusion]) -> str:
             "excluded": words.EXCLUDED,
             "reading": words.READING,
         },
-        css=_own(environment, "report.css"),
-        script=_own(environment, "sort.js"),
+        css=own(page, "report.css"),
+        script=own(page, "sort.js"),
     )
 
 
-def _own(environment: Environment, name: str) -> Markup:
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
+def environment() -> Environment:
+    """Return the environment of all pages: everything is escaped, nothing may be undefined."""
+    return Environment(
+        loader=PackageLoader("jobs_bench.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def own(page: Environment, name: str) -> Markup:
+    """Return one of our own files as it is."""
+    assert page.loader is not None
+    return Markup(page.loader.get_source(page, name)[0])
 
 
 def _view(board: Board, index: int) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def _view(board: Board, index: int) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(board),
         "whiskers": Markup(figures.whiskers(board, f"w{index}")),
         "trajectories": Markup(figures.trajectories(board, f"t{index}")),
-        "key": [(name, figures.colour(i), figures.dotted(i)) for name, i in order.items()],
+        "key": [(name, canvas.colour(i), canvas.dotted(i)) for name, i in order.items()],
         "bars": [_Coloured(bars, _colour(bars, order)) for bars in mixtures],
         "widest": max((w for bars in mixtures for _, w in bars.weights), default=1.0),
         "several_axes": len({bars.axis for bars in mixtures}) > 1,
@@ -79,4 +84,4 @@ def _view(board: Board, index: int) -> dict[str, Any]:
 
 
 def _colour(bars: Bars, order: dict[str, int]) -> str:
-    return figures.colour(order[bars.strategy]) if bars.kind == "strategy" else "var(--soft)"
+    return canvas.colour(order[bars.strategy]) if bars.kind == "strategy" else "var(--soft)"

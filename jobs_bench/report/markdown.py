@@ -13,27 +13,27 @@ from jobs_bench.report.tables import Cell, Table
 
 def render(boards: Sequence[Board], excluded: Sequence[Exclusion]) -> str:
     """Return the document. Names are code spans; nothing in them is read as markup."""
-    blocks = ["# jobs-bench report", _text(words.overview(boards, len(excluded)))]
+    blocks = ["# jobs-bench report", text(words.overview(boards, len(excluded)))]
     for board in boards:
         blocks += _board(board)
     if excluded:
         blocks += ["## Studies that are in no row", words.EXCLUDED]
-        blocks += [_table(tables.excluded(excluded))]
+        blocks += [table(tables.excluded(excluded))]
     blocks += ["## How to read this", *words.READING]
     return "\n\n".join(blocks) + "\n"
 
 
 def _board(board: Board) -> list[str]:
     studies = [s for found in board.studies.values() for s in found]
-    blocks = [f"## {_text(board.title)}", _text(words.headline(board))]
-    blocks += [_captioned(tables.leaderboard(board))]
+    blocks = [f"## {text(board.title)}", text(words.headline(board))]
+    blocks += [captioned(tables.leaderboard(board))]
     if tables.mixtures(board):
-        blocks += ["### Recommended mixture", _table(tables.mixture_table(board))]
-    blocks += ["### Recommended configuration", _captioned(tables.configurations(board))]
-    blocks += ["### Belief and outcome", words.BELIEFS, _table(tables.per_seed(board))]
-    blocks += ["### Budget", _captioned(tables.spending(board))]
+        blocks += ["### Recommended mixture", table(tables.mixture_table(board))]
+    blocks += ["### Recommended configuration", captioned(tables.configurations(board))]
+    blocks += ["### Belief and outcome", words.BELIEFS, table(tables.per_seed(board))]
+    blocks += ["### Budget", captioned(tables.spending(board))]
     failed = tables.failures(studies)
-    blocks += ["### Failures", _captioned(failed) if failed.rows else "No segment failed."]
+    blocks += ["### Failures", captioned(failed) if failed.rows else "No segment failed."]
     blocks += ["### Studies"]
     for study in studies:
         blocks += _study(study)
@@ -49,23 +49,25 @@ def _study(study: StudyRecord) -> list[str]:
             f"{fence}sh\n{command}\n{fence}", "\n".join(lines)]  # fmt: skip
 
 
-def _captioned(table: Table) -> str:
-    return f"{_text(table.caption)}.\n\n{_table(table)}"
+def captioned(shown: Table) -> str:
+    """Return a table under its caption."""
+    return f"{text(shown.caption)}.\n\n{table(shown)}"
 
 
-def _table(table: Table) -> str:
-    if not table.rows:
+def table(shown: Table) -> str:
+    """Return a pipe table, numbers flush right."""
+    if not shown.rows:
         return "None."
-    numeric = table.numeric
-    head = [_text(name) for name in table.columns]
+    numeric = shown.numeric
+    head = [text(name) for name in shown.columns]
     rule = ["---:" if i in numeric else "---" for i in range(len(head))]
-    rows = [head, rule, *([_cell(c) for c in row] for row in table.rows)]
+    rows = [head, rule, *([_cell(c) for c in row] for row in shown.rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _cell(cell: Cell) -> str:
-    text = code(cell.text) if cell.code else _text(cell.text)
-    return f"**{text}**" if cell.strong and not cell.code else text
+    shown = code(cell.text) if cell.code else text(cell.text)
+    return f"**{shown}**" if cell.strong and not cell.code else shown
 
 
 def code(text: str) -> str:
@@ -77,9 +79,9 @@ def code(text: str) -> str:
     return f"{fence}{pad}{plain}{pad}{fence}"
 
 
-def _text(text: str) -> str:
+def text(raw: str) -> str:
     """Return `text` with everything escaped that Markdown or HTML would read as markup."""
-    plain = re.sub(r"\s", " ", text)
+    plain = re.sub(r"\s", " ", raw)
     escaped = re.sub(r"([\\`*\[\]|#~$])", r"\\\1", plain)
     escaped = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

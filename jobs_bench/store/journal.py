@@ -3,19 +3,24 @@
 A line is ``{"seq": n, "type": ..., "payload": ..., "crc": "8 hex digits"}``, the checksum being
 the CRC-32 of the line as it would stand without it. A torn last line (the process died while
 writing) is dropped and reported; anything else that does not fit is an error naming the line.
+Whole numbers fit 64 bits.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import orjson
 
 from jobs_bench.errors import JournalError, StorageError
 from jobs_bench.store.codec import EVENT_TYPES, Event
@@ -57,6 +62,23 @@ def read(path: Path) -> Reading:
         data = path.read_bytes()
     except FileNotFoundError:
         raise JournalError(f"{path}: no journal here; wanted a study folder") from None
+    with _collector_paused():
+        return _events(data, path)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the collector of cycles from walking what is read: JSON has none, and it costs half."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _events(data: bytes, path: Path) -> Reading:
     events: list[Event] = []
     at = 0
     while at < len(data):
@@ -76,14 +98,13 @@ def read(path: Path) -> Reading:
 
 def _parse(line: bytes, seq: int) -> tuple[Event | None, str]:
     try:
-        text = line.decode()
-        record: dict[str, Any] = json.loads(text)
-    except (UnicodeDecodeError, json.JSONDecodeError) as err:
+        record: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as err:
         return None, f"not a line of JSON ({err}); the journal was edited or damaged"
-    mark = text.rfind(',"crc":"')
+    mark = line.rfind(b',"crc":"')
     if not isinstance(record, dict) or mark < 0 or "type" not in record:
         return None, "not an event: wanted seq, type, payload and crc"
-    if f"{zlib.crc32((text[:mark] + '}').encode()):08x}" != record.get("crc"):
+    if f"{zlib.crc32(b'}', zlib.crc32(line[:mark])):08x}" != record.get("crc"):
         return None, "the checksum does not match: the line was edited or damaged"
     if record.get("seq") != seq:
         return None, f"got event number {record.get('seq')}, wanted {seq}: a line is missing"

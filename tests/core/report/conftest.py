@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from jobs_bench.budget import Charge, Ledger
+from jobs_bench.report.collect import collect
+from jobs_bench.report.references import freeze
 from jobs_bench.space.configuration import Configuration, Mixture
 from jobs_bench.store.codec import (
     Event,
@@ -167,3 +174,73 @@ def _make_study() -> MakeStudy:
 @pytest.fixture(name="write_events")
 def _write_events() -> Callable[[StudyFolder, Sequence[Event]], None]:
     return write_events
+
+
+MakeBench = Callable[..., Path]
+TASKS = ("pocket_a", "pocket_b", "pocket_c", "pocket_d", "pocket_e")
+METHODS = {"random": 0.30, "hyperband": 0.50, "bo": 0.60, "independent(bo)": 0.45}
+
+
+def study_frames(
+    methods: Mapping[str, float],
+    tasks: Sequence[str] = TASKS,
+    seeds: int = 6,
+    points: int = 12,
+    noise: float = 0.03,
+    budget: float = 25.0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the frames of a bench: a method's runs depend on its name, task and seed alone."""
+    rows, traces = [], []
+    for task in tasks:
+        for method, quality in methods.items():
+            for seed in range(seeds):
+                rng = np.random.default_rng(zlib.crc32(f"{task}/{method}/{seed}".encode()))
+                oracle = 0.5 + 0.3 * quality + noise * float(rng.standard_normal())
+                spent = np.sort(np.append(0.0, rng.uniform(0, budget, points - 1)))
+                score = np.round(oracle - 0.2 * np.exp(-4 * spent / budget), 6)
+                score[-1] = oracle
+                mixture = dict(zip(("web", "books"), rng.dirichlet([3, 1]).round(6), strict=True))
+                name = f"{task}/{method}/{seed}"
+                rows.append(
+                    {
+                        "study_id": name, "task": task, "task_signature": f"sig-{task}",
+                        "strategy": method, "label": method, "seed": seed, "workers": 1,
+                        "budget": budget, "status": "finished", "reason": "",
+                        "recommended": json.dumps({"mixture": mixture, "r": 8}),
+                        "believed": oracle + 0.02, "believed_low": oracle - 0.05,
+                        "believed_high": oracle + 0.05, "oracle": oracle, "oracle_se": 0.005,
+                        "n_trials": 30, "n_full": 20, "cost_train": 20.0, "cost_eval": 4.0,
+                        "cost_proxy": 0.5, "overhead_s": 0.25, "virtual_s": 100.0,
+                        "versions": json.dumps({"jobs-bench": "0.1.0"}),
+                    }
+                )  # fmt: skip
+                frame = {"study_id": name, "spent": spent, "time_s": spent, "score": score}
+                traces.append(pd.DataFrame(frame))
+    return pd.DataFrame(rows), pd.concat(traces, ignore_index=True)
+
+
+def write_bench(root: Path, studies: pd.DataFrame, trace: pd.DataFrame, **facts: Any) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    studies.to_parquet(root / "studies.parquet", index=False)
+    trace.to_parquet(root / "trace.parquet", index=False)
+    said = {"suite": "test", "command": "jobs-bench bench --suite test", **facts}
+    (root / "bench.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(name="study_frames")
+def _study_frames() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
+    return study_frames
+
+
+@pytest.fixture(name="write_bench")
+def _write_bench() -> MakeBench:
+    return write_bench
+
+
+@pytest.fixture(scope="session")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """References of the five tasks, frozen once from a bench of their own."""
+    root = write_bench(tmp_path_factory.mktemp("frozen"), *study_frames(METHODS, seeds=9))
+    freeze(collect([root]), root / "references")
+    return root / "references"

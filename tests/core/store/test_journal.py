@@ -169,3 +169,24 @@ def _outcome(mean: str) -> dict[str, object]:
     plain = outcome_to_json(Outcome(segment, "ok", (Point(5, Value(1.0)),), ()), seconds=False)
     plain["points"][0]["score"][0] = mean
     return plain
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('ab"\\é\n,:crc'), inner),
+    max_leaves=20,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "crc", "seq"]), JSON), max_size=4))
+def test_any_payload_comes_back_to_the_bit(
+    tmp_path_factory: pytest.TempPathFactory, payloads: list[dict[str, object]]
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "events.jsonl"
+    _write(path, [Event("asked", payload) for payload in payloads])
+    read_back = [event.payload for event in read(path).events]
+    assert [repr(p) for p in read_back] == [repr(p) for p in payloads]  # 0 and -0.0 are not one
