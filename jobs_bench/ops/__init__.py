@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from jobs_bench.ops._acquisition import (
+    Acquisition,
+    acquisition,
+    best_candidate,
+    optimise_acquisition,
+)
 from jobs_bench.ops._backend import backend_record, native_backends, require_native, why_no_native
+from jobs_bench.ops._design import ActiveWhere, AtLeast, Design
 from jobs_bench.ops._gp import (
     GpLikelihood,
     GpState,
@@ -15,11 +22,16 @@ from jobs_bench.ops._gp_fit import GP_FIT_STOPS, GpFit, gp_fit
 from jobs_bench.ops._gp_priors import Gamma, GpBox, GpPrior, GpPriors, LogNormal, Normal
 from jobs_bench.ops._gp_spec import GpFidelity, GpParameter, GpSpec, GpTerm
 from jobs_bench.ops._mix import freeze_weights, mix_counts, mix_indices
+from jobs_bench.ops._simplex import project_simplex
 
 __all__ = [
     "GP_FIT_STOPS",
     "Gamma",
     "GpBox",
+    "Acquisition",
+    "ActiveWhere",
+    "AtLeast",
+    "Design",
     "GpFidelity",
     "GpFit",
     "GpLikelihood",
@@ -31,7 +43,9 @@ __all__ = [
     "GpTerm",
     "LogNormal",
     "Normal",
+    "acquisition",
     "backend_record",
+    "best_candidate",
     "freeze_weights",
     "gp_condition",
     "gp_fit",
@@ -41,6 +55,8 @@ __all__ = [
     "mix_counts",
     "mix_indices",
     "native_backends",
+    "optimise_acquisition",
+    "project_simplex",
     "require_native",
     "why_no_native",
 ]

@@ -20,6 +20,9 @@ NATIVE_OPS = (
     "gp_condition",
     "gp_posterior",
     "gp_fit",
+    "project_simplex",
+    "acquisition",
+    "acquisition_search",
 )
 
 
