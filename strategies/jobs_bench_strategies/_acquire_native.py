@@ -1,0 +1,110 @@
+"""Maximising an acquisition function by `jobs_bench.ops.optimise_acquisition`."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jobs_bench.ops import (
+    Acquisition,
+    ActiveWhere,
+    AtLeast,
+    Design,
+    GpState,
+    acquisition,
+    optimise_acquisition,
+)
+from jobs_bench.space.axes import Categorical, Subset
+from jobs_bench.space.configuration import Configuration
+from jobs_bench.space.native import NativeEncoding
+from jobs_bench.space.space import Space
+from jobs_bench_strategies._surrogate import Goal, LogEI
+
+_RESTARTS = 8
+_MAX_ITER = 100
+
+
+class NativeLandscape:
+    """A `Landscape`; see there.
+
+    A mixture's floor is no constraint of the search: what it finds is realised afterwards.
+    """
+
+    def __init__(
+        self, state: GpState, goal: Goal, encoding: NativeEncoding, beyond: tuple[float, ...]
+    ) -> None:
+        self._state = state
+        self._goal = (
+            Acquisition("log_ei", best=goal.best)
+            if isinstance(goal, LogEI)
+            else Acquisition("ucb", beta=goal.beta)
+        )
+        self._design = design_of(encoding.space, beyond)
+        self._beyond = np.asarray(beyond, dtype=np.float64)
+
+    def values(self, rows: np.ndarray) -> np.ndarray:
+        """Return the values at `rows`, ``(n, d)``, in one call; minus infinity where undefined."""
+        found: np.ndarray = acquisition(self._state, self._whole(rows), self._goal).numpy()
+        return np.where(np.isnan(found), -np.inf, found)
+
+    def improve(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return local optima ``(k, d)`` reached from the best of `rows`."""
+        del values  # scored again there, beside what the search itself adds
+        found, _ = optimise_acquisition(
+            self._state,
+            self._goal,
+            self._design,
+            starts=self._whole(rows),
+            restarts=_RESTARTS,
+            max_iter=_MAX_ITER,
+        )
+        improved: np.ndarray = found[:, : rows.shape[1]].numpy()
+        return improved
+
+    def _whole(self, rows: np.ndarray) -> Tensor:
+        beyond = np.broadcast_to(self._beyond, (len(rows), len(self._beyond)))
+        return torch.as_tensor(np.concatenate([rows, beyond], axis=1))
+
+
+@lru_cache(maxsize=16)
+def design_of(space: Space, beyond: tuple[float, ...] = ()) -> Design:
+    """Return the rows of a space's `NativeEncoding`, with further columns held at `beyond`."""
+    encoding = NativeEncoding(space)
+    low, high = (list(bound) for bound in encoding.bounds.tolist())
+    rest = encoding.encode(Configuration()).tolist()
+    levels = [column.levels for column in encoding.columns]
+    columns = {
+        name: tuple(i for i, c in enumerate(encoding.columns) if c.axis == name)
+        for name in space.names
+    }
+    conditions = []
+    for condition in space.conditions:
+        if condition.child not in columns:
+            continue
+        if condition.parent in columns:
+            parent = space.axis(condition.parent)
+            choices = parent.choices if isinstance(parent, Categorical) else ()
+            where = tuple(float(i) for i, c in enumerate(choices) if c in condition.values)
+            (at, *_) = columns[condition.parent]
+            conditions.append(ActiveWhere(at, where, columns[condition.child]))
+        elif not space.is_active(condition.child, {}):
+            for i in columns[condition.child]:
+                low[i] = high[i] = rest[i]
+                levels[i] = (rest[i],) if levels[i] else ()
+    return Design(
+        low=(*low, *beyond),
+        high=(*high, *beyond),
+        simplexes=tuple((where.start, where.stop) for where in encoding.simplex_slices),
+        levels=(*levels, *((),) * len(beyond)),
+        ordered=encoding.of_kind("int"),
+        conditions=tuple(conditions),
+        quotas=tuple(
+            AtLeast(axis.min, columns[axis.name])
+            for axis in space.axes
+            if isinstance(axis, Subset) and axis.min
+        ),
+        rest=(*rest, *beyond),
+    )
