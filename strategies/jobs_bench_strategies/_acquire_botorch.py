@@ -1,6 +1,7 @@
-"""Improving configurations under a BoTorch acquisition function.
+"""Maximising a BoTorch acquisition function over a mixed space.
 
-The best few are improved in turns by a local search over integers, categories and flags, and by
+Raw configurations (Sobol points and perturbations of good ones) are scored in one batch; the best
+few are improved in turns by a local search over integers, categories and flags, and by
 BoTorch's `optimize_acqf` over weights and floats with the mixture's sum as an equality constraint.
 BoTorch's own `optimize_acqf_mixed_alternating` also takes equality constraints, but knows neither
 conditional axes nor realised values, and takes seconds where this takes a fraction of one.
@@ -15,10 +16,13 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.exceptions.errors import CandidateGenerationError
 from botorch.optim.optimize import optimize_acqf
+from scipy.stats import qmc
 
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 
+_RAW_POWER = 8  # 2**8 Sobol points
+_PERTURBED = 96
 _STARTS = 3
 _TURNS = 2
 _DISCRETE_STEPS = 6
@@ -46,16 +50,36 @@ class BotorchLandscape:
         found[np.isnan(found)] = -np.inf
         return found
 
-    def improve(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return local optima ``(k, d)`` reached from the best of `rows` with these `values`."""
+    def search(self, anchors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return local optima ``(k, d)`` and the raw rows ``(r, d)`` that the search began with."""
+        raw = self._raw(np.random.default_rng(seed), anchors)
+        values = self._values(raw)
         order = np.argsort(-values, kind="stable")
-        found = [
-            self._improve(self.encoding.decode(rows[i]), float(values[i])) for i in order[:_STARTS]
-        ]
-        return self.encoding.encode_all(found)
+        found = [self._improve(raw[i], float(values[i])) for i in order[:_STARTS]]
+        return self.encoding.encode_all(found), self.encoding.encode_all(raw)
 
     def _values(self, configs: Sequence[Configuration]) -> np.ndarray:
         return self.values(self.encoding.encode_all(configs))
+
+    def _raw(self, rng: np.random.Generator, anchors: np.ndarray) -> list[Configuration]:
+        space = self.encoding.space
+        points = qmc.Sobol(space.n_unit, rng=rng).random_base2(_RAW_POWER)
+        raw = [space.decode(u.tolist()) for u in points]
+        for i in range(_PERTURBED if len(anchors) else 0):
+            raw.append(self._perturb(rng, anchors[i % len(anchors)].copy()))
+        return list(dict.fromkeys(raw))
+
+    def _perturb(self, rng: np.random.Generator, row: np.ndarray) -> Configuration:
+        moved = rng.random(len(row)) < max(0.3, 2 / len(row))
+        scale = 10 ** rng.uniform(-2, -0.5)
+        for i, column in enumerate(self.encoding.columns):
+            if column.kind == "weight":
+                row[i] = (np.sqrt(row[i]) + scale * rng.normal()) ** 2
+            elif moved[i] and column.kind in ("float", "int"):
+                row[i] = np.clip(row[i] + scale * rng.normal(), 0.0, 1.0)
+            elif moved[i]:
+                row[i] = rng.choice(column.levels)
+        return self.encoding.decode(row)
 
     def _improve(self, config: Configuration, value: float) -> Configuration:
         for _ in range(_TURNS):

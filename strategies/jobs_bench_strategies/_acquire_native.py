@@ -23,6 +23,8 @@ from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.space import Space
 from jobs_bench_strategies._surrogate import Goal, LogEI
 
+_DRAWN = 256
+_PERTURBED = 96
 _RESTARTS = 8
 _MAX_ITER = 100
 
@@ -50,19 +52,23 @@ class NativeLandscape:
         found: np.ndarray = acquisition(self._state, self._whole(rows), self._goal).numpy()
         return np.where(np.isnan(found), -np.inf, found)
 
-    def improve(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return local optima ``(k, d)`` reached from the best of `rows`."""
-        del values  # scored again there, beside what the search itself adds
+    def search(self, anchors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return local optima ``(k, d)`` and the raw rows ``(r, d)`` that the search began with."""
+        raw = self._design.draw(_DRAWN, seed)
+        if len(anchors):
+            good = self._whole(anchors)
+            raw = torch.cat([raw, self._design.draw(_PERTURBED, seed + 1, around=good)])
         found, _ = optimise_acquisition(
             self._state,
             self._goal,
             self._design,
-            starts=self._whole(rows),
+            starts=raw,
             restarts=_RESTARTS,
             max_iter=_MAX_ITER,
         )
-        improved: np.ndarray = found[:, : rows.shape[1]].numpy()
-        return improved
+        d = raw.shape[1] - len(self._beyond)
+        improved, begun = (rows[:, :d].numpy() for rows in (found, raw))
+        return improved, begun
 
     def _whole(self, rows: np.ndarray) -> Tensor:
         beyond = np.broadcast_to(self._beyond, (len(rows), len(self._beyond)))

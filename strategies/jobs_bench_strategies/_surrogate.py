@@ -51,8 +51,14 @@ class Landscape(Protocol):
         """Return the values at `rows`, ``(n, d)``, in one call; minus infinity where undefined."""
         ...
 
-    def improve(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return local optima ``(k, d)`` reached from the best of `rows` with these `values`."""
+    def search(self, anchors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return local optima ``(k, d)`` and the raw rows ``(r, d)`` that the search began with.
+
+        Args:
+            anchors: Rows of good configurations, ``(a, d)``, to begin around, beside points drawn
+                all over the space.
+            seed: Of the raw rows, at least 0.
+        """
         ...
 
 
