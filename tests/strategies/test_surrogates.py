@@ -8,10 +8,11 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from botorch.exceptions.errors import ModelFittingError
 from gpytorch.mlls import ExactMarginalLogLikelihood
 
 from jobs_bench.errors import OptionError
-from jobs_bench.ops import gp_kernel, gp_mll
+from jobs_bench.ops import GpPriors, GpSpec, gp_condition, gp_kernel, gp_mll
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.space import Space
@@ -95,6 +96,12 @@ def theta_of(model: Any, covariance: Covariance) -> torch.Tensor:
     return torch.cat(parts).detach()
 
 
+def believed(priors: GpPriors, numbers: list[float]) -> float:
+    """Return the log prior density of parameters."""
+    pairs = zip(priors.boxes, numbers, strict=True)
+    return math.fsum(box.prior.log_density(x) for box, x in pairs if box.prior is not None)
+
+
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_native_covariance_and_likelihood_are_those_of_botorch(covariance: Covariance) -> None:
     space = small_space()
@@ -114,14 +121,11 @@ def test_native_covariance_and_likelihood_are_those_of_botorch(covariance: Covar
     model.train()
     objective = mll(model(*model.train_inputs), theirs.y).item() * len(theirs.y)
     model.eval()
-    believed = sum(
-        float(box.prior.log_density(np.asarray(x)))
-        for box, x in zip(priors.boxes, numbers, strict=True)
-        if box.prior is not None
-    )
     k = len(encoding.of_kind("category", "flag"))
     names = sum(p.role == "weight" for p in spec.parameters)
-    assert value + believed == pytest.approx(objective + names * (math.log(k) - 2), abs=1e-6)
+    assert value + believed(priors, numbers) == pytest.approx(
+        objective + names * (math.log(k) - 2), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
@@ -139,12 +143,8 @@ def test_native_fit_is_not_worse(covariance: Covariance) -> None:
         (ours.state.theta[0], ours.noise_variance, ours.state.mean[0]),
     ):
         numbers = [*theta.tolist(), noise.item(), mean.item()]
-        believed = sum(
-            float(box.prior.log_density(np.asarray(x)))
-            for box, x in zip(priors.boxes, numbers, strict=True)
-            if box.prior is not None
-        )
-        found.append(gp_mll(ours.X, ours.y, theta, noise, mean, spec).value.item() + believed)
+        value = gp_mll(ours.X, ours.y, theta, noise, mean, spec).value.item()
+        found.append(value + believed(priors, numbers))
     assert found[1] >= found[0] - 1e-3
 
 
@@ -196,11 +196,11 @@ def test_landscapes_agree(goal: LogEI | Ucb) -> None:
     )
 
 
-def _native_twin(theirs: BotorchSurrogate, spec: Any) -> NativeSurrogate:
+def _native_twin(theirs: BotorchSurrogate, spec: GpSpec) -> NativeSurrogate:
     noise = theirs.model.likelihood.noise[0].detach()
     theta = theta_of(theirs.model, "product")
     mean = theirs.model.mean_module.constant.detach()
-    state = _gp_native.gp_condition(theirs.X, theirs.y, theta, noise, mean, spec)
+    state = gp_condition(theirs.X, theirs.y, theta, noise, mean, spec)
     return NativeSurrogate(theirs.scale, theirs.X, theirs.y, state, noise, "")
 
 
@@ -299,7 +299,7 @@ def test_a_failed_fit_leaves_a_usable_model_and_its_reason(
     name: EngineName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object, **__: object) -> None:
-        raise (RuntimeError if name == "native" else _gp_botorch.ModelFittingError)("no way down")
+        raise (RuntimeError if name == "native" else ModelFittingError)("no way down")
 
     monkeypatch.setattr(_gp_native, "gp_fit", fails)
     monkeypatch.setattr(_gp_botorch, "fit_gpytorch_mll", fails)
