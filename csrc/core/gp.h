@@ -116,10 +116,9 @@ JB_HOST_DEVICE JB_FLAT double gp_reach(double r2) {
   return 0.5 * r2;
 }
 
-// Covariance over exp(-(a + h)).
+// Covariance over exp(-(a + h)), with a the reach of r2.
 template <int64_t kind>
-JB_HOST_DEVICE JB_FLAT double gp_shape(double r2) {
-  const double a = gp_reach<kind>(r2);
+JB_HOST_DEVICE JB_FLAT double gp_shape(double r2, double a) {
   if (kind == kMatern32) return 1.0 + a;
   if (kind == kMatern52) return fused(5.0 / 3.0, r2, 1.0 + a);
   return 1.0;
@@ -127,8 +126,7 @@ JB_HOST_DEVICE JB_FLAT double gp_shape(double r2) {
 
 // -d covariance / d r2, over exp(-(a + h)). Matern-1/2 has none at r2 = 0: 0 by convention.
 template <int64_t kind>
-JB_HOST_DEVICE JB_FLAT double gp_slope(double r2) {
-  const double a = gp_reach<kind>(r2);
+JB_HOST_DEVICE JB_FLAT double gp_slope(double r2, double a) {
   if (kind == kMatern12) return r2 > 0.0 ? 0.5 / (r2 > 0.0 ? a : 1.0) : 0.0;
   if (kind == kMatern32) return 1.5;
   if (kind == kMatern52) return fused(5.0 / 6.0, a, 5.0 / 6.0);

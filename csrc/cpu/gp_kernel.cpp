@@ -23,7 +23,7 @@ void GpCross::kernel(int64_t i0, int64_t i1, double* out) const {
   const int64_t ld = padded(m_);
   std::vector<double> rows(kRows * ld);
   for (int64_t i = i0; i < i1; i += kRows) {
-    gp_loops().gram(up_.pairs, i, i + kRows, ld, rows.data(), ld);
+    gp_loops().gram(up_.pairs, i, i + kRows, ld, rows.data(), ld, {});
     for (int64_t r = 0; r < std::min(kRows, i1 - i); ++r) {
       std::copy_n(&rows[r * ld], m_, out + (i - i0 + r) * m_);
     }
@@ -43,7 +43,7 @@ void GpCross::backward(int64_t i0, int64_t i1, const double* grad, int64_t by_ro
       for (int64_t j = 0; j < m_; ++j) rows[r * ld + j] = from[j * by_col];
     }
     gp_loops().contract(up_.pairs, i, i + kRows, ld, rows.data(), ld, scratch.data(), sums,
-                        gX1 != nullptr ? gx.data() : nullptr);
+                        gX1 != nullptr ? gx.data() : nullptr, {});
     if (gX1 == nullptr) continue;
     finish_rows(spec_, gx.data(), theta_, 1.0, count, d_, X1_ + i * d_, gX1 + (i - i0) * d_);
   }

@@ -12,9 +12,11 @@ namespace {
 // What is added to the diagonal, over the sum of outputscales, until the factorisation succeeds.
 constexpr double kJitters[] = {0.0, 1e-10, 1e-8, 1e-6};
 constexpr double kLog2Pi = 1.8378770664093454836;
+constexpr int64_t kKeepMost = 256;  // points whose pairs are kept rather than walked twice
 
-// A factorised covariance, (N, N) under leading dimension ld, rows n to N being padding: lower
-// Cholesky factor in k, its inverse in w, the residuals solved once in z, twice in alpha.
+// A factorised covariance, (N, N) under leading dimension ld, rows n to N being padding: the
+// diagonal of the Cholesky factor in k, its inverse in w, the residuals solved once in z, twice in
+// alpha.
 struct Factor {
   int64_t n, N, ld;
   double *k, *w, *alpha, *z;
@@ -22,44 +24,51 @@ struct Factor {
 };
 
 int64_t factor_room(int64_t n) {
-  const int64_t N = padded(n);
-  return 2 * N * leading(n) + 4 * N + 2 * (N + kBlock) * kBlock;
+  return 2 * padded(n) * leading(n) + 4 * padded(n) + pack_room(padded(n));
+}
+
+// The lower triangle of the covariance with `extra` on its diagonal, to f.k; padding is that of the
+// identity. floors: what pivots must be above.
+void fill_covariance(const GpData& data, const Pairs& pairs, double extra, const Factor& f,
+                     double* floors, const Kept& keep) {
+  for (int64_t i = 0; i < f.N; i += kRows) {
+    gp_loops().gram(pairs, i, i + kRows, i + kRows, f.k + i * f.ld, f.ld, keep);
+  }
+  for (int64_t i = 0; i < f.n; ++i) {
+    double& at = f.k[i * f.ld + i];
+    at += data.noise[data.noises == 1 ? 0 : i] + extra;
+    floors[i] = static_cast<double>(f.n) * std::numeric_limits<double>::epsilon() * at;
+  }
+  for (int64_t i = f.n; i < f.N; ++i) {
+    std::fill(f.k + i * f.ld, f.k + i * f.ld + i, 0.0);
+    f.k[i * f.ld + i] = 1.0;
+    floors[i] = 0.0;
+  }
 }
 
 Factor factorise(const char* op, const GpSpec& spec, const GpData& data, const double* theta,
-                 double mean, const Pairs& pairs, GpWorkspace& space) {
+                 double mean, const Pairs& pairs, const Kept& keep, double* pack,
+                 GpWorkspace& space) {
   const GpLoops& loops = gp_loops();
   const int64_t n = data.n, N = padded(n), ld = leading(n);
   Factor f{n, N, ld, space.take(N * ld), space.take(N * ld), space.take(N), space.take(N)};
   double *r = space.take(N), *floors = space.take(N);
-  double *inverses = space.take((N + kBlock) * kBlock), *work = space.take((N + kBlock) * kBlock);
-  const double scale = spec.scale(theta);
-  const auto noise = [&](int64_t i) { return data.noise[data.noises == 1 ? 0 : i]; };
-  std::fill(floors, floors + N, 0.0);
+  for (int64_t i = 0; i < N; ++i) {
+    std::fill(f.w + i * ld + i, f.w + i * ld + std::min(i + kBand, ld), 0.0);
+  }
   int64_t bad = 0;
   for (double step : kJitters) {
     f.relative = step;
-    f.jitter = step * scale;
-    for (int64_t i = 0; i < N; i += 16) loops.gram(pairs, i, i + 16, i + 16, f.k + i * ld, ld);
-    for (int64_t i = 0; i < n; ++i) {
-      double& at = f.k[i * ld + i];
-      at += noise(i) + f.jitter;
-      floors[i] = static_cast<double>(n) * std::numeric_limits<double>::epsilon() * at;
-    }
-    for (int64_t i = n; i < N; ++i) {
-      std::fill(f.k + i * ld, f.k + i * ld + i, 0.0);
-      f.k[i * ld + i] = 1.0;
-    }
-    bad = loops.factor(f.k, ld, N, floors, inverses, work);
+    f.jitter = step * spec.scale(theta);
+    fill_covariance(data, pairs, f.jitter, f, floors, keep);
+    bad = loops.factor(f.k, f.w, ld, N, floors, pack);
     if (bad < 0) break;
   }
   if (bad >= 0) {
     require(false, op, ": covariance of ", n, " points not positive definite at row ", bad,
-            " with jitter ", f.jitter, "; noise there is ", noise(bad));
+            " with jitter ", f.jitter, "; noise there is ", data.noise[data.noises == 1 ? 0 : bad]);
   }
-  std::fill(f.w, f.w + N * ld, 0.0);
-  loops.invert(f.k, f.w, ld, N, inverses, work);
-  std::fill(r, r + N, 0.0);
+  std::fill(r + n, r + N, 0.0);
   for (int64_t i = 0; i < n; ++i) {
     r[i] = data.y[i] - mean;
     f.log_det += 2.0 * std::log(f.k[i * ld + i]);
@@ -68,37 +77,21 @@ Factor factorise(const char* op, const GpSpec& spec, const GpData& data, const d
   return f;
 }
 
-// f.k becomes d value / d covariance: its lower triangle, off the diagonal twice over, or all of
-// it. Returns the diagonal's sum.
-double adjoint(const Factor& f, bool whole) {
-  double trace = 0.0;
-  for (int64_t i = 0; i < f.N; ++i) {
-    double* row = f.k + i * f.ld;
-    const double half = whole ? 0.5 : 1.0;
-    for (int64_t j = 0; j < i && i < f.n; ++j) row[j] = half * (f.alpha[i] * f.alpha[j] - row[j]);
-    if (i < f.n) trace += row[i] = 0.5 * (f.alpha[i] * f.alpha[i] - row[i]);
-    std::fill(row + (i < f.n ? i + 1 : 0), row + f.N, 0.0);
-  }
-  for (int64_t i = 0; whole && i < f.n; ++i) {
-    for (int64_t j = 0; j < i; ++j) f.k[j * f.ld + i] = f.k[i * f.ld + j];
-  }
-  return trace;
-}
-
 // Gradients to theta and X.
 void pull_back(const GpSpec& spec, const GpData& data, const double* theta, const Pairs& pairs,
-               const Factor& f, double trace, const GpMllGrad& grad, GpWorkspace& space) {
+               const Factor& f, const Kept& keep, double trace, const GpMllGrad& grad,
+               GpWorkspace& space) {
   const int64_t params = spec.params();
   double *sums = space.take(params), *scratch = space.take(contract_scratch(spec));
-  double* gx = grad.X != nullptr ? space.take(16 * spec.columns()) : nullptr;
+  double* gx = grad.X != nullptr ? space.take(kRows * spec.columns()) : nullptr;
   std::fill(sums, sums + params, 0.0);
   if (gx != nullptr) std::fill(grad.X, grad.X + data.n * data.d, 0.0);
-  for (int64_t i = 0; i < f.N; i += 16) {
-    gp_loops().contract(pairs, i, i + 16, gx != nullptr ? f.N : i + 16, f.k + i * f.ld, f.ld,
-                        scratch, sums, gx);
+  for (int64_t i = 0; i < f.N; i += kRows) {
+    gp_loops().contract(pairs, i, i + kRows, gx != nullptr ? f.N : i + kRows, f.k + i * f.ld, f.ld,
+                        scratch, sums, gx, keep);
     if (gx == nullptr) continue;
-    finish_rows(spec, gx, theta, 2.0, std::min<int64_t>(16, data.n - i), data.d,
-                data.X + i * data.d, grad.X + i * data.d);
+    finish_rows(spec, gx, theta, 2.0, std::min(kRows, data.n - i), data.d, data.X + i * data.d,
+                grad.X + i * data.d);
   }
   if (grad.theta == nullptr) return;
   finish_theta(spec, sums, theta, grad.theta);
@@ -115,14 +108,18 @@ void pull_back(const GpSpec& spec, const GpData& data, const double* theta, cons
 
 GpMllOut gp_mll(const GpSpec& spec, const GpData& data, const double* theta, double mean,
                 const GpMllGrad& grad, GpWorkspace& space) {
-  const int64_t n = data.n;
+  const int64_t n = data.n, plane = padded(n) * padded(n);
+  const bool keeps = grad.theta != nullptr && grad.X == nullptr && n <= kKeepMost;
+  const int64_t kept_room = keeps ? 3 * plane * static_cast<int64_t>(spec.terms.size()) : 0;
   space.reset(Points::room(spec, n) + factor_room(n) + spec.params() + contract_scratch(spec) +
-                  16 * spec.columns(),
+                  kRows * spec.columns() + kept_room,
               16);
   const Settings settings(spec, theta);
   const Points points(spec, data.X, n, data.d, theta, space.take(Points::room(spec, n)));
   const PairUp up(spec, settings, theta, points, points);
-  const Factor f = factorise("gp_mll", spec, data, theta, mean, up.pairs, space);
+  const Kept keep{keeps ? space.take(kept_room) : nullptr, plane, padded(n) * kRows};
+  double* pack = space.take(pack_room(padded(n)));
+  const Factor f = factorise("gp_mll", spec, data, theta, mean, up.pairs, keep, pack, space);
   double quad = 0.0, sum = 0.0;
   for (int64_t i = 0; i < n; ++i) {
     quad += f.z[i] * f.z[i];
@@ -133,14 +130,16 @@ GpMllOut gp_mll(const GpSpec& spec, const GpData& data, const double* theta, dou
   if (grad.mean != nullptr) *grad.mean = sum;
   for (int64_t i = 0; grad.y != nullptr && i < n; ++i) grad.y[i] = -f.alpha[i];
   if (grad.X == nullptr && grad.theta == nullptr && grad.noise == nullptr) return {value, f.jitter};
-  gp_loops().gather(f.w, f.k, f.ld, f.N);
-  const double trace = adjoint(f, grad.X != nullptr);
+  gp_loops().gather(f.w, f.k, f.ld, f.N, pack);
+  gp_loops().adjoint(f.k, f.ld, n, f.N, f.alpha, grad.X != nullptr);
+  double trace = 0.0;
+  for (int64_t i = 0; i < n; ++i) trace += f.k[i * f.ld + i];
   if (grad.noise != nullptr && data.noises == 1) *grad.noise = trace;
   for (int64_t i = 0; grad.noise != nullptr && data.noises != 1 && i < n; ++i) {
     grad.noise[i] = f.k[i * f.ld + i];
   }
   if (grad.theta != nullptr || grad.X != nullptr) {
-    pull_back(spec, data, theta, up.pairs, f, trace, grad, space);
+    pull_back(spec, data, theta, up.pairs, f, keep, trace, grad, space);
   }
   return {value, f.jitter};
 }
@@ -152,7 +151,8 @@ void gp_condition(const GpSpec& spec, const GpData& data, const double* theta, d
   const Settings settings(spec, theta);
   const Points points(spec, data.X, n, data.d, theta, space.take(Points::room(spec, n)));
   const PairUp up(spec, settings, theta, points, points);
-  const Factor f = factorise("gp_condition", spec, data, theta, mean, up.pairs, space);
+  double* pack = space.take(pack_room(padded(n)));
+  const Factor f = factorise("gp_condition", spec, data, theta, mean, up.pairs, {}, pack, space);
   for (int64_t i = 0; i < n; ++i) {
     std::copy_n(f.w + i * f.ld, i + 1, inverse + i * n);
     std::fill(inverse + i * n + i + 1, inverse + (i + 1) * n, 0.0);

@@ -62,7 +62,7 @@ class GpModel {
   GpSpec spec_;
   int64_t n_, N_, d_;
   double mean_;
-  std::vector<double> theta_, at_, inverse_, turned_, alpha_;  // inverse by rows, and by columns
+  std::vector<double> theta_, at_, inverse_, alpha_;  // padded, alpha kRows times over
   Settings settings_;
   Points points_;
 };

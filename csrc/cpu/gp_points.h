@@ -10,10 +10,10 @@
 
 namespace jobs_bench {
 
-inline int64_t padded(int64_t n) { return (n + kCols - 1) / kCols * kCols; }
+inline int64_t padded(int64_t n) { return (n + kRows - 1) / kRows * kRows; }
 
 // Leading dimension of a padded matrix: rows a power of two apart would share cache sets.
-inline int64_t leading(int64_t n) { return padded(n) % 128 == 0 ? padded(n) + 16 : padded(n); }
+inline int64_t leading(int64_t n) { return padded(n) % 64 == 0 ? padded(n) + kRows : padded(n); }
 
 // A model's numbers as the loops take them.
 struct Settings {

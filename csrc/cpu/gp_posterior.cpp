@@ -21,13 +21,11 @@ GpModel::GpModel(const GpSpec& spec, const double* X, int64_t n, int64_t d, cons
       theta_(theta, theta + spec.params()),
       at_(Points::room(spec, n)),
       inverse_(N_ * N_, 0.0),
-      turned_(N_ * N_, 0.0),
       alpha_(kRows * N_, 0.0),
       settings_(spec, theta),
       points_(spec, X, n, d, theta, at_.data()) {
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j <= i; ++j)
-      inverse_[i * N_ + j] = turned_[j * N_ + i] = inverse[i * n + j];
+    for (int64_t j = 0; j <= i; ++j) inverse_[i * N_ + j] = inverse[i * n + j];
     for (int64_t r = 0; r < kRows; ++r) alpha_[r * N_ + i] = alpha[i];
   }
 }
@@ -46,20 +44,23 @@ void GpModel::chunk(int64_t q, const double* Xq, double* mean, double* variance,
   const GpLoops& loops = gp_loops();
   const int64_t rows = (q + kRows - 1) / kRows * kRows, columns = spec_.columns();
   space.reset(Points::room(spec_, q) + 3 * rows * N_ + contract_scratch(spec_) + spec_.params() +
-                  kRows * columns,
-              8);
+                  kRows * columns + pack_room(N_),
+              9);
   const Points queries(spec_, Xq, q, d_, theta_.data(), space.take(Points::room(spec_, q)));
   const PairUp up(spec_, settings_, theta_.data(), queries, points_);
   double *k = space.take(rows * N_), *v = space.take(rows * N_), *t = space.take(rows * N_);
-  std::fill(v, v + rows * N_, 0.0);
-  std::fill(t, t + rows * N_, 0.0);
-  loops.gram(up.pairs, 0, rows, N_, k, N_);
+  loops.gram(up.pairs, 0, rows, N_, k, N_, {});
   for (int64_t r = 0; r < rows; ++r) std::fill(k + r * N_ + n_, k + (r + 1) * N_, 0.0);
-  loops.multiply(v, N_, k, N_, 1, turned_.data(), N_, rows, N_, N_, 1.0);
+  double* pack = space.take(pack_room(N_));
+  loops.multiply(
+      {v, N_, k, N_, false, inverse_.data(), N_, true, rows, N_, N_, 1.0, false, false, kBBelow},
+      pack);
   if (mean_x != nullptr) {
     std::fill(mean_x, mean_x + q * d_, 0.0);
     std::fill(variance_x, variance_x + q * d_, 0.0);
-    loops.multiply(t, N_, v, N_, 1, inverse_.data(), N_, rows, N_, N_, -2.0);
+    loops.multiply({t, N_, v, N_, false, inverse_.data(), N_, false, rows, N_, N_, -2.0, false,
+                    false, kBAbove},
+                   pack);
   }
   for (int64_t r = 0; r < q; ++r) {
     const double* x = Xq + r * d_;
@@ -83,7 +84,7 @@ void GpModel::chunk(int64_t q, const double* Xq, double* mean, double* variance,
   for (int64_t r = 0; r < rows; r += kRows) {
     const int64_t some = std::min(kRows, q - r);
     const auto pull = [&](const double* weights, double* out) {
-      loops.contract(up.pairs, r, r + kRows, N_, weights, N_, scratch, sums, gx);
+      loops.contract(up.pairs, r, r + kRows, N_, weights, N_, scratch, sums, gx, {});
       finish_rows(spec_, gx, theta_.data(), 1.0, some, d_, Xq + r * d_, out + r * d_);
     };
     pull(alpha_.data(), mean_x);

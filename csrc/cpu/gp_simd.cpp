@@ -1,5 +1,8 @@
 #include "gp_simd.h"
 
+#include <atomic>
+#include <cmath>
+
 #include "../core/gp.h"
 
 #if defined(__x86_64__)
@@ -43,21 +46,31 @@ namespace avx512 {
 
 #endif
 
-const GpLoops& gp_loops() {
+namespace {
+
+// The loops over vectors of that many numbers, or of as many as possible; null: not here.
+const GpLoops* loops_of(int64_t lanes) {
 #if defined(JB_X86)
-  static const GpLoops& chosen = []() -> const GpLoops& {
-    __builtin_cpu_init();
-    const bool fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (fma && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl")) {
-      return avx512::kLoops;
-    }
-    return fma ? avx2::kLoops : plain::kLoops;
-  }();
-  return chosen;
-#else
-  return plain::kLoops;
+  __builtin_cpu_init();
+  const bool fma = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool wide = fma && __builtin_cpu_supports("avx512f") &&
+                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (wide && (lanes == 0 || lanes == 8)) return &avx512::kLoops;
+  if (fma && (lanes == 0 || lanes == 4)) return &avx2::kLoops;
 #endif
+  return lanes == 0 || lanes == 2 ? &plain::kLoops : nullptr;
+}
+
+std::atomic<const GpLoops*> chosen{loops_of(0)};
+
+}  // namespace
+
+const GpLoops& gp_loops() { return *chosen.load(std::memory_order_relaxed); }
+
+bool gp_use_lanes(int64_t lanes) {
+  const GpLoops* loops = loops_of(lanes);
+  if (loops != nullptr) chosen.store(loops);
+  return loops != nullptr;
 }
 
 }  // namespace jobs_bench

@@ -9,14 +9,16 @@ Every function takes one model, ``theta`` of shape ``(P,)``, or M of them, ``(M,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
 from jobs_bench.ops import _gp_operators as _gp_operators  # registers them
+from jobs_bench.ops._backend import native_backends
 from jobs_bench.ops._gp_reference import check_fidelity, check_finite, check_noise, check_theta
 from jobs_bench.ops._gp_spec import GpSpec
 
@@ -80,9 +82,7 @@ def _fit(name: str, t: Tensor, *shapes: Sequence[int]) -> Tensor:
 
 def _models(theta: Tensor, spec: GpSpec) -> Tensor:
     theta = _fit("theta", theta, (spec.size,), (-1, spec.size))
-    models = theta.unsqueeze(0) if theta.ndim == 1 else theta
-    check_theta(models, spec)
-    return models
+    return theta.unsqueeze(0) if theta.ndim == 1 else theta
 
 
 def _rows(name: str, X: Tensor, like: Tensor, spec: GpSpec, d: int = -1) -> Tensor:
@@ -91,9 +91,38 @@ def _rows(name: str, X: Tensor, like: Tensor, spec: GpSpec, d: int = -1) -> Tens
     X = _fit(name, X, *shapes)
     if X.shape[-1] < spec.width:
         raise DataError(f"got {name} {tuple(X.shape)}; wanted at least {spec.width} columns")
+    return X.unsqueeze(0) if X.ndim == 2 else X
+
+
+def _check_rows(name: str, X: Tensor, spec: GpSpec) -> None:
     check_finite(**{name: X})
     check_fidelity(name, X, spec)
-    return X.unsqueeze(0) if X.ndim == 2 else X
+
+
+def _run(op: Any, check: Callable[[], None], *args: object) -> Any:
+    """Return what an operator makes of arguments of which `check` raises what is out of range.
+
+    The compiled CPU operators check too, many times faster, but name things less well: theirs is
+    left to find that something is wrong, and `check` to say what.
+    """
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    if not (_native_cpu() and all(t.device.type == "cpu" for t in tensors)):
+        check()
+        return op(*args)
+    try:
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return op(*args)
+        with torch._C._AutoDispatchBelowAutograd():  # which is Python, and half of a small call
+            return op(*args)
+    except RuntimeError:
+        check()
+        raise
+
+
+@cache
+def _native_cpu() -> bool:
+    """Return whether the compiled CPU operators are there."""
+    return "CPU" in native_backends()
 
 
 def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
@@ -114,7 +143,13 @@ def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
     models = _models(theta, spec)
     a = _rows("X1", X1, theta, spec)
     b = _rows("X2", X2, theta, spec, a.shape[-1])
-    out: Tensor = torch.ops.jobs_bench.gp_kernel.default(a, b, models, spec.code)
+
+    def check() -> None:
+        check_theta(models, spec)
+        _check_rows("X1", a, spec)
+        _check_rows("X2", b, spec)
+
+    out: Tensor = _run(torch.ops.jobs_bench.gp_kernel.default, check, a, b, models, spec.code)
     return out.squeeze(0) if theta.ndim == 1 else out
 
 
@@ -134,9 +169,16 @@ def _data(
         _fit("y", y, (n,), (M, n))
         _fit("noise", noise, (M, 1), (M, n))
         _fit("mean", mean, (M,))
+    return rows, y.unsqueeze(0) if y.ndim == 1 else y, models, noise, mean
+
+
+def _check_data(
+    X: Tensor, y: Tensor, theta: Tensor, noise: Tensor, mean: Tensor, spec: GpSpec
+) -> None:
+    check_theta(theta, spec)
+    _check_rows("X", X, spec)
     check_finite(y=y, mean=mean)
     check_noise(noise)
-    return rows, y.unsqueeze(0) if y.ndim == 1 else y, models, noise, mean
 
 
 def gp_mll(
@@ -169,7 +211,8 @@ def gp_mll(
     """
     args = _data(X, y, theta, noise, mean, spec)
     wanted = X.requires_grad if x_grad is None else x_grad
-    out = torch.ops.jobs_bench.gp_mll.default(*args, spec.code, wanted)
+    op = torch.ops.jobs_bench.gp_mll.default
+    out = _run(op, lambda: _check_data(*args, spec), *args, spec.code, wanted)
     value, jitter, gX, gy, gtheta, gnoise, gmean = out
     if theta.ndim > 1:
         return GpLikelihood(value, jitter, gX, gy, gtheta, gnoise, gmean)
@@ -182,8 +225,9 @@ def gp_condition(
 ) -> GpState:
     """Return the models after their data; arguments and errors are those of `gp_mll`."""
     rows, y, models, noise, mean = (t.detach() for t in _data(X, y, theta, noise, mean, spec))
+    args = rows, y, models, noise, mean
     op = torch.ops.jobs_bench.gp_condition.default
-    inverse, alpha, jitter = op(rows, y, models, noise, mean, spec.code)
+    inverse, alpha, jitter = _run(op, lambda: _check_data(*args, spec), *args, spec.code)
     return GpState(rows, models, mean, inverse, alpha, jitter, spec, theta.ndim == 1)
 
 
@@ -204,5 +248,6 @@ def gp_posterior(state: GpState, Xq: Tensor) -> tuple[Tensor, Tensor]:
     rows = _rows("Xq", Xq, like, state.spec, state.X.shape[-1])
     op = torch.ops.jobs_bench.gp_posterior.default
     X, theta, mean, inverse, alpha = state[:5]
-    mu, variance, _, _ = op(rows, X, theta, mean, inverse, alpha, state.spec.code)
+    args = rows, X, theta, mean, inverse, alpha, state.spec.code
+    mu, variance, _, _ = _run(op, lambda: _check_rows("Xq", rows, state.spec), *args)
     return (mu[0], variance[0]) if state.single else (mu, variance)

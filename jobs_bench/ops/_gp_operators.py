@@ -28,6 +28,7 @@ lib.define(
     "gp_posterior(Tensor Xq, Tensor X, Tensor theta, Tensor mean, Tensor inverse, Tensor alpha,"
     f" {_SPEC}) -> (Tensor, Tensor, Tensor, Tensor)"
 )
+lib.define("gp_lanes(int lanes) -> bool")  # for tests; without a reference
 for _name, _plain in (
     ("gp_kernel", reference.covariance),
     ("gp_kernel_backward", reference.covariance_backward),

@@ -4,20 +4,40 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import gpytorch
 import pytest
 import torch
+from botorch.models.gp_regression import SingleTaskGP
+from botorch.models.gp_regression_fidelity import SingleTaskMultiFidelityGP
+from botorch.models.gp_regression_mixed import MixedSingleTaskGP
+from botorch.models.kernels import ExponentialDecayKernel
+from gpytorch.kernels import MaternKernel, ScaleKernel
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from jobs_bench import ops
 from jobs_bench.errors import DataError
-from jobs_bench.ops import GpSpec
+from jobs_bench.ops import GpFidelity, GpSpec, GpTerm
 from jobs_bench.ops import _gp_reference as reference
-from jobs_bench.ops._gp_spec import KINDS
+from jobs_bench.ops._gp_spec import FORMS, KINDS
 
 SMOOTH, NAMES, D = (0, 2, 3, 5), (1, 4), 6
 OPS = torch.ops.jobs_bench
 
 Data = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+EVERYTHING = GpSpec(
+    (
+        GpTerm("matern52", (0, 2), (1,), (GpFidelity("decay", 5),)),
+        GpTerm(
+            "rbf", (3,), (4, 1), (GpFidelity("truncated", 5), GpFidelity("linear_truncated", 2))
+        ),
+        GpTerm("matern32", (0, 2, 3), (), (GpFidelity("linear_truncated", 5),)),
+        GpTerm("matern12", (), (4,)),
+    ),
+    roots=(2, 3),
+)
 
 
 def spec(kind: str = "matern52") -> GpSpec:
@@ -32,11 +52,19 @@ def rows(n: int, models: int, seed: int) -> Tensor:
     return X
 
 
-def data(n: int, models: int = 2, *, points: bool = False, shared: bool = False) -> Data:
+def data(
+    n: int,
+    models: int = 2,
+    *,
+    points: bool = False,
+    shared: bool = False,
+    what: GpSpec | None = None,
+) -> Data:
     g = torch.Generator().manual_seed(7)
     X = rows(n, 1 if shared else models, 1)
     y = torch.randn((models, n), generator=g, dtype=torch.float64)
-    theta = 0.3 + torch.rand((models, spec().size), generator=g, dtype=torch.float64)
+    size = (what or spec()).size
+    theta = 0.3 + torch.rand((models, size), generator=g, dtype=torch.float64)
     noise = 0.05 + torch.rand((models, n if points else 1), generator=g, dtype=torch.float64)
     return X, y, theta, noise, torch.randn(models, generator=g, dtype=torch.float64)
 
@@ -462,3 +490,309 @@ def test_impossible_specs_are_refused() -> None:
         GpSpec.product("cubic", (0,))
     with pytest.raises(DataError, match="wanted distinct"):
         GpSpec.product("rbf", (0, 1), (1,))
+
+
+def covariances_agree(what: GpSpec, n: int, m: int, models: int) -> None:
+    X1, _, theta, _, _ = data(n, models, what=what)
+    X2 = rows(m, 1, 5)
+    X2[0, : min(n, m, 5)] = X1[0, : min(n, m, 5)]
+    K = OPS.gp_kernel(X1, X2, theta, what.code)
+    assert_close(K, reference.covariance(X1, X2, theta, what.code))
+    grad = torch.randn(K.shape, generator=torch.Generator().manual_seed(3), dtype=K.dtype)
+    got = OPS.gp_kernel_backward(grad, X1, X2, theta, what.code, True)
+    for g, w in zip(
+        got, reference.covariance_backward(grad, X1, X2, theta, what.code, True), strict=True
+    ):
+        assert_close(g, w)
+
+
+def regressions_agree(what: GpSpec, n: int, q: int, models: int, points: bool) -> None:
+    args = data(n, models, what=what, points=points)
+    for x_grad in (True, False):
+        got = OPS.gp_mll(*args, what.code, x_grad)
+        for g, w in zip(got, reference.likelihood(*args, what.code, x_grad), strict=True):
+            assert_close(g, w, 5e-12)
+    X, _, theta, _, mean = args
+    known = reference.condition(*args, what.code)
+    for g, w in zip(OPS.gp_condition(*args, what.code), known, strict=True):
+        assert_close(g, w, 5e-12)
+    query = (rows(q, models, 9), X, theta, mean, *known[:2])
+    got = OPS.gp_posterior(*query, what.code)
+    for g, w in zip(got, reference.posterior(*query, what.code), strict=True):
+        assert_close(g, w, 5e-12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 41, 130])
+@pytest.mark.parametrize("points", [False, True])
+def test_native_sums_of_products_are_the_references(native: None, n: int, points: bool) -> None:
+    covariances_agree(EVERYTHING, n, 19, 2)
+    regressions_agree(EVERYTHING, n, 11, 2, points)
+
+
+@pytest.mark.parametrize("n", [256, 257, 400])
+def test_native_blocks_are_the_references(native: None, n: int) -> None:
+    """Sizes around where pairs are walked twice, and where products have several blocks."""
+    regressions_agree(GpSpec.product("matern52", SMOOTH), n, 65, 1, False)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> GpSpec:
+    column = st.integers(0, D - 1)
+    factor = st.builds(GpFidelity, st.sampled_from(FORMS), st.sampled_from(SMOOTH))
+    terms = []
+    for _ in range(draw(st.integers(1, 3))):
+        columns = draw(st.lists(column, unique=True, max_size=D))
+        cut = draw(st.integers(0, len(columns)))
+        fidelity = draw(st.lists(factor, max_size=3))
+        kind = draw(st.sampled_from(KINDS))
+        terms.append(GpTerm(kind, tuple(columns[:cut]), tuple(columns[cut:]), tuple(fidelity)))
+    return GpSpec(tuple(terms), tuple(draw(st.lists(column, unique=True, max_size=D))))
+
+
+@settings(max_examples=60)
+@given(what=specs(), n=st.integers(0, 40), m=st.integers(0, 20), models=st.integers(1, 3))
+def test_any_native_covariance_is_the_references(what: GpSpec, n: int, m: int, models: int) -> None:
+    assert GpSpec.decode(what.code) == what
+    assert len(what.parameters) == what.size
+    if "CPU" in ops.native_backends():
+        covariances_agree(what, n, m, models)
+        regressions_agree(what, n, m, models, points=n % 2 == 1)
+
+
+@settings(max_examples=40)
+@given(what=specs())
+def test_any_references_gradients_are_autograds(what: GpSpec) -> None:
+    X, Z = rows(6, 2, 1), rows(4, 2, 5)
+    theta = data(6, what=what)[2]
+    for t in (X, Z, theta):
+        t.requires_grad_()
+    K = reference.covariance(X, Z, theta, what.code)
+    grad = torch.randn(K.shape, generator=torch.Generator().manual_seed(3), dtype=K.dtype)
+    want = torch.autograd.grad((K * grad).sum(), (X, Z, theta), allow_unused=True)
+    with torch.no_grad():
+        got = reference.covariance_backward(grad, X, Z, theta, what.code, True)
+    for t, g, w in zip((X, Z, theta), got, want, strict=True):
+        assert_close(g, torch.zeros_like(t) if w is None else w, 1e-10)
+    prior, by_Z = reference.variance(Z, theta, what.code)
+    square = reference.covariance(Z, Z, theta, what.code)
+    assert_close(prior.detach(), square.detach().diagonal(dim1=1, dim2=2))
+    (want_Z,) = torch.autograd.grad(prior.sum() + 0.0 * Z.sum(), Z)
+    assert_close(by_Z.detach(), want_Z, 1e-10)
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_gradcheck_of_everything(points: bool) -> None:
+    """To theta, X (through roots and fidelities), y, noise, mean; names move in theta only."""
+    what, at = EVERYTHING, [0, 2, 3, 5]
+    X, y, theta, noise, mean = data(6, points=points, what=what, shared=True)
+    other = rows(3, 2, 4)
+
+    def full(moving: Tensor, like: Tensor) -> Tensor:
+        return torch.stack(
+            [moving[..., at.index(k)] if k in at else like[..., k] for k in range(D)], -1
+        )
+
+    inside = [0.05 + 0.9 * t[..., at].clone() for t in (X, other)]
+    for t in (*inside, y, theta, noise, mean):
+        t.requires_grad_()
+    check = torch.autograd.gradcheck
+    assert check(
+        lambda a, b, t: ops.gp_kernel(full(a, X)[0], full(b, other), t, what), (*inside, theta)
+    )
+    assert check(
+        lambda a, y, t, noise, mean: ops.gp_mll(full(a, X)[0], y, t, noise, mean, what).value,
+        (inside[0], y, theta, noise, mean),
+    )
+    state = ops.gp_condition(X[0], y, theta, noise, mean, what)
+    assert check(lambda b: ops.gp_posterior(state, full(b, other)), (inside[1],))
+
+
+def test_registration_of_everything() -> None:
+    args = tuple(t.requires_grad_() for t in data(5, what=EVERYTHING))
+    torch.library.opcheck(OPS.gp_mll.default, (*args, EVERYTHING.code, True))
+    X, theta = args[0], args[2]
+    torch.library.opcheck(OPS.gp_kernel.default, (X, X, theta, EVERYTHING.code))
+
+
+@pytest.fixture
+def every_lane(native: None) -> Iterator[list[int]]:
+    here = [lanes for lanes in (2, 4, 8) if OPS.gp_lanes(lanes)]
+    yield here
+    OPS.gp_lanes(0)
+
+
+def test_instruction_sets_give_the_same_covariance(every_lane: list[int]) -> None:
+    X, _, theta, _, _ = data(70, what=EVERYTHING)
+    Z = rows(45, 2, 5)
+    plain = GpSpec.product("matern52", tuple(range(D)))
+    some = data(70, what=plain)[2]
+    results = []
+    for lanes in every_lane:
+        assert OPS.gp_lanes(lanes)
+        one = OPS.gp_kernel(X, Z, theta, EVERYTHING.code), OPS.gp_kernel(X, Z, some, plain.code)
+        results.append(one)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_instruction_sets_agree_on_likelihoods(every_lane: list[int]) -> None:
+    for n in (5, 64, 150):
+        args = data(n, what=EVERYTHING)
+        want = reference.likelihood(*args, EVERYTHING.code, True)
+        for lanes in every_lane:
+            assert OPS.gp_lanes(lanes)
+            for g, w in zip(OPS.gp_mll(*args, EVERYTHING.code, True), want, strict=True):
+                assert_close(g, w)
+
+
+def test_threads_do_not_change_a_bit_of_large_models(native: None) -> None:
+    args = data(700, 1)
+    with threads(1):
+        one = OPS.gp_mll(*args, spec().code, False)
+    with threads(2):
+        two = OPS.gp_mll(*args, spec().code, False)
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def botorch_says(model: SingleTaskGP) -> tuple[Tensor, Tensor]:
+    """Covariance of the training rows without noise, and the marginal likelihood (a sum)."""
+    model.train()
+    X, y = model.train_inputs[0], model.train_targets
+    with torch.no_grad(), gpytorch.settings.fast_computations(False, False, False):
+        prior = model.forward(X)
+        return prior.covariance_matrix, model.likelihood(prior).log_prob(y)
+
+
+def agrees(model: SingleTaskGP, theta: list[Tensor], what: GpSpec) -> None:
+    K, value = botorch_says(model)
+    parameters = torch.cat([t.detach().flatten() for t in theta])
+    X, noise = model.train_inputs[0], model.likelihood.noise.detach().reshape(())
+    assert_close(ops.gp_kernel(X, X, parameters, what), K, 1e-10)
+    mean = model.mean_module.constant.detach().reshape(())
+    ours = ops.gp_mll(X, model.train_targets, parameters, noise, mean, what)
+    assert_close(ours.value, value, 1e-10)
+
+
+def some_y(n: int) -> Tensor:
+    return torch.randn((n, 1), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def shaken(model: SingleTaskGP) -> SingleTaskGP:
+    g = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for p in model.covar_module.parameters():
+            p += 0.3 * torch.randn(p.shape, generator=g, dtype=p.dtype).abs()
+        model.likelihood.noise = 0.07
+        model.mean_module.constant.fill_(0.3)
+    return model
+
+
+def test_single_task_is_botorchs() -> None:
+    model = shaken(SingleTaskGP(rows(30, 1, 1)[0] / 3, some_y(30)))
+    ls = model.covar_module.lengthscale
+    agrees(model, [ls, torch.ones(1).double()], GpSpec.product("rbf", tuple(range(D))))
+
+
+def test_mixed_is_botorchs() -> None:
+    """Three terms, one of them names alone; CategoricalKernel takes the mean over its columns."""
+    model = shaken(MixedSingleTaskGP(rows(30, 1, 1)[0], some_y(30), cat_dims=list(NAMES)))
+    added, product = model.covar_module.kernels
+    smooth, scaled = added.base_kernel.kernels
+    smooth2, names2 = product.base_kernel.kernels
+
+    def weights(kernel: gpytorch.kernels.Kernel) -> Tensor:
+        ls: Tensor = kernel.lengthscale
+        return 1.0 / (len(NAMES) * ls.flatten())
+
+    theta = [
+        smooth.lengthscale,
+        added.outputscale,
+        weights(scaled.base_kernel),
+        added.outputscale * scaled.outputscale,
+        smooth2.lengthscale,
+        weights(names2),
+        product.outputscale,
+    ]
+    terms = GpTerm("rbf", SMOOTH), GpTerm("rbf", (), NAMES), GpTerm("rbf", SMOOTH, NAMES)
+    agrees(model, theta, GpSpec(terms))
+
+
+def test_multi_fidelity_is_botorchs() -> None:
+    model = shaken(
+        SingleTaskMultiFidelityGP(rows(30, 1, 1)[0] / 3, some_y(30), data_fidelities=[5])
+    )
+    scale = model.covar_module.outputscale
+    (kernel,) = model.covar_module.base_kernel.kernels
+    theta = [
+        kernel.covar_module_unbiased.lengthscale,
+        scale,
+        kernel.covar_module_biased.lengthscale,
+        kernel.power,
+        scale,
+    ]
+    smooth = tuple(range(5))
+    factor = (GpFidelity("truncated", 5),)
+    terms = GpTerm("matern52", smooth), GpTerm("matern52", smooth, fidelity=factor)
+    agrees(model, theta, GpSpec(terms))
+
+
+def test_decay_is_botorchs() -> None:
+    kernel = ScaleKernel(
+        MaternKernel(nu=2.5, ard_num_dims=5, active_dims=tuple(range(5)))
+        * ExponentialDecayKernel(active_dims=[5])
+    )
+    model = shaken(SingleTaskGP(rows(30, 1, 1)[0] / 3, some_y(30), covar_module=kernel.double()))
+    matern, decay = kernel.base_kernel.kernels
+    theta = [matern.lengthscale, decay.power, decay.lengthscale, decay.offset, kernel.outputscale]
+    factor = (GpFidelity("decay", 5),)
+    agrees(model, theta, GpSpec.product("matern52", tuple(range(5)), fidelity=factor))
+
+
+@pytest.mark.parametrize(("form", "bad"), [("decay", -0.1), ("truncated", 1.5), ("truncated", -1)])
+def test_fidelities_out_of_range_are_refused(form: str, bad: float) -> None:
+    what = GpSpec.product("rbf", (0,), fidelity=(GpFidelity(form, 1),))
+    X = torch.full((3, 2), 0.5, dtype=torch.float64)
+    theta = torch.ones(what.size, dtype=torch.float64)
+    ops.gp_kernel(X, X, theta, what)
+    X[1, 1] = bad
+    with pytest.raises(DataError, match=f"got X1 with {float(bad)} in fidelity column 1, {form}"):
+        ops.gp_kernel(X, X, theta, what)
+    if "CPU" in ops.native_backends():
+        with pytest.raises(RuntimeError, match=r"got X1 with .* in fidelity column 1 of row 1"):
+            OPS.gp_kernel(X[None], X[None], theta[None], what.code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        [],
+        [1],
+        [1, 0],
+        [0, 0],
+        [1, 0, 9, 0, 0, 0],
+        [1, 0, 0, 1, 7, 0, 0],
+        [1, 0, 0, 1, 0, 1, 0, 0],
+        [1, 0, 0, 1, 0, 0, 0, 5],
+        [1, 0, 0, 0, 0, 1, 3, 0],
+        [1, 0, 0, 0, 0, 1, 0, 9],
+    ],
+)
+def test_codes_that_are_no_covariance_are_refused(native: None, code: list[int]) -> None:
+    X, theta = torch.zeros((1, 2, 2)).double(), torch.ones((1, 2)).double()
+    with pytest.raises(RuntimeError, match="gp spec: got"):
+        OPS.gp_kernel(X, X, theta, code)
+    if code not in ([1, 0, 0, 1, 7, 0, 0], [1, 0, 0, 0, 0, 1, 0, 9]):  # columns X does not have
+        with pytest.raises(DataError, match="got"):
+            GpSpec.decode(code)
+
+
+def test_parameters_say_what_they_are() -> None:
+    what = GpSpec.product("rbf", (3,), (1,), (GpFidelity("decay", 2),))
+    roles = ["lengthscale", "weight", "power", "fidelity_lengthscale", "offset", "outputscale"]
+    assert [p.role for p in what.parameters] == roles
+    assert [p.column for p in what.parameters] == [3, 1, 2, 2, 2, -1]
+    assert what.width == 4
+    bad = torch.ones((1, 6)).double()
+    bad[0, 3] = 0.0
+    with pytest.raises(DataError, match=r"theta\[0\]\[3\] = 0.0, a fidelity_lengthscale; wanted"):
+        ops.gp_kernel(torch.zeros(2, 4).double(), torch.zeros(2, 4).double(), bad, what)
