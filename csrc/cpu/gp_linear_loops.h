@@ -198,6 +198,14 @@ void gather(const double* w, double* k, int64_t ld, int64_t n, double* pack) {
   multiply({k, ld, w, ld, true, w, ld, false, n, n, n, 1.0, false, true, kABelow}, pack);
 }
 
+// A square of `size` rows and columns, a multiple of 8, turned.
+void turn_square(const double* from, int64_t ldf, double* to, int64_t ldt, int64_t size) {
+  for (int64_t r = 0; r < size; r += JB_LANES) {
+    for (int64_t c = 0; c < size; c += JB_LANES)
+      turn(from + r * ldf + c, ldf, to + c * ldt + r, ldt);
+  }
+}
+
 // out = w x, and back = w' out, with w lower triangular.
 void solve(const double* w, int64_t ld, int64_t n, const double* x, double* out, double* back) {
   for (int64_t i = 0; i < n; ++i) back[i] = 0.0;

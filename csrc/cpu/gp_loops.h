@@ -5,4 +5,4 @@
 #include "gp_linear_loops.h"
 #include "gp_pair_loops.h"
 
-constexpr GpLoops kLoops = {gram, contract, multiply, factor, gather, solve, adjoint};
+constexpr GpLoops kLoops = {gram, contract, multiply, factor, gather, solve, adjoint, turn_square};

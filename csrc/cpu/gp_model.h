@@ -76,8 +76,8 @@ inline void gp_posterior(const GpModel& model, int64_t q, const double* Xq, doub
   model.posterior(q, Xq, mean, variance, mean_x, variance_x, workspace);
 }
 
-// Rows [i0, i1) of the covariance of X1 (n, d) and X2 (m, d), to `out`, m numbers a row.
-// As gp_kernel_backward, of use where the ranges are long.
+// The covariance of X1 (n, d) and X2 (m, d), and its derivatives. Pieces may be worked on by
+// several threads at once. Arguments are kept by address.
 class GpCross {
  public:
   GpCross(const GpSpec& spec, const double* X1, int64_t n, const double* X2, int64_t m, int64_t d,
@@ -85,14 +85,21 @@ class GpCross {
   GpCross(const GpCross&) = delete;
   GpCross& operator=(const GpCross&) = delete;
 
+  // Rows [i0, i1) of K, to those of `out` (n, m). i0 is a multiple of kRows, in all that follows.
   void kernel(int64_t i0, int64_t i1, double* out) const;
 
-  // Of sum(grad * kernel), from rows [i0, i1) with i0 a multiple of kRows: sums that finish()
-  // makes the gradient to theta when those of all rows are added up, added to `sums` (params), and
-  // unless null the gradient to X1's rows, added to gX1 (i1 - i0, d). Of grad's entry (i, j) the
-  // address is grad + i * by_row + j * by_col.
+  // With X1 = X2: rows [i0, i1) up to the diagonal, and the columns that mirror them.
+  void square(int64_t i0, int64_t i1, double* out) const;
+
+  // Of sum(grad * K), rows [i0, i1) of it: sums that finish() makes the gradient to theta when
+  // those of all rows are added up, added to `sums` (params), and unless null the gradient to X1's
+  // rows, added to gX1 (i1 - i0, d). Of grad's entry (i, j) the address is grad + i * by_row + j *
+  // by_col.
   void backward(int64_t i0, int64_t i1, const double* grad, int64_t by_row, int64_t by_col,
                 double* sums, double* gX1) const;
+
+  // With X1 = X2: the same of what square() computes, of grad (n, n), for theta alone.
+  void square_backward(int64_t i0, int64_t i1, const double* grad, double* sums) const;
 
   void finish(const double* sums, double* gtheta) const;
 

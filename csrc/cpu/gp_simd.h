@@ -69,6 +69,7 @@ struct GpLoops {
   void (*gather)(const double*, double*, int64_t, int64_t, double*);
   void (*solve)(const double*, int64_t, int64_t, const double*, double*, double*);
   void (*adjoint)(double*, int64_t, int64_t, int64_t, const double*, bool);
+  void (*turn)(const double*, int64_t, double*, int64_t, int64_t);
 };
 
 // The widest set this processor has. The environment has no say: one machine, one set of bits.

@@ -9,6 +9,20 @@ constexpr int64_t kChunk = 64;  // rows of one piece of parallel work
 
 int64_t grain(int64_t m) { return 1 + 16384 / (kChunk * (m + 1)); }
 
+// f(i0, i1) over the rows of a triangle, in two pieces at a time, an early one and a late one, that
+// all threads may have as much to do.
+template <class F>
+void share_triangle(int64_t n, const F& f) {
+  const int64_t chunks = (n + kChunk - 1) / kChunk;
+  share((chunks + 1) / 2, grain(n), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      f(c * kChunk, std::min((c + 1) * kChunk, n));
+      const int64_t late = chunks - 1 - c;
+      if (late > c) f(late * kChunk, std::min((late + 1) * kChunk, n));
+    }
+  });
+}
+
 // (M, n, m) covariances. gp_arguments.h is the contract; threads share the rows of X1.
 Tensor gp_kernel_cpu(Tensor X1, Tensor X2, Tensor theta, Ints code) {
   const char* op = "gp_kernel";
@@ -22,9 +36,12 @@ Tensor gp_kernel_cpu(Tensor X1, Tensor X2, Tensor theta, Ints code) {
   double* to = out.mutable_data_ptr<double>();
   for (int64_t q = 0; q < M; ++q) {
     const GpCross cross(spec, of_model(a, q), n, of_model(b, q), m, d, of_model(t, q));
+    if (of_model(a, q) == of_model(b, q) && n == m) {
+      share_triangle(n, [&](int64_t i0, int64_t i1) { cross.square(i0, i1, to + q * n * m); });
+      continue;
+    }
     share(chunks, grain(m), [&](int64_t begin, int64_t end) {
-      const int64_t i = begin * kChunk;
-      cross.kernel(i, std::min(end * kChunk, n), to + (q * n + i) * m);
+      cross.kernel(begin * kChunk, std::min(end * kChunk, n), to + q * n * m);
     });
   }
   return out;
@@ -54,13 +71,19 @@ std::tuple<Tensor, Tensor, Tensor> gp_kernel_backward_cpu(Tensor grad, Tensor X1
       const GpCross cross(spec, of_model(A, q), high, of_model(B, q), wide, d, th);
       double* to = gA.mutable_data_ptr<double>() + q * high * d;
       std::vector<double> sums(std::max<int64_t>(chunks, 1) * params, 0.0);
-      share(chunks, grain(wide), [&](int64_t begin, int64_t end) {
-        for (int64_t c = begin; c < end; ++c) {
-          const int64_t i = c * kChunk;
-          cross.backward(i, std::min(i + kChunk, high), from, by_row, by_col, &sums[c * params],
-                         x_grad ? to + i * d : nullptr);
-        }
-      });
+      if (!x_grad && of_model(a, q) == of_model(b, q) && n == m) {
+        share_triangle(n, [&](int64_t i0, int64_t i1) {
+          cross.square_backward(i0, i1, from, &sums[i0 / kChunk * params]);
+        });
+      } else {
+        share(chunks, grain(wide), [&](int64_t begin, int64_t end) {
+          for (int64_t c = begin; c < end; ++c) {
+            const int64_t i = c * kChunk;
+            cross.backward(i, std::min(i + kChunk, high), from, by_row, by_col, &sums[c * params],
+                           x_grad ? to + i * d : nullptr);
+          }
+        });
+      }
       for (int64_t c = 1; c < chunks; ++c) {
         for (int64_t k = 0; k < params; ++k) sums[k] += sums[c * params + k];
       }

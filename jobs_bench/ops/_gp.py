@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
-from jobs_bench.ops import _gp_operators as _gp_operators  # registers them
 from jobs_bench.ops._backend import native_backends
+from jobs_bench.ops._gp_operators import differentiable
 from jobs_bench.ops._gp_reference import check_fidelity, check_finite, check_noise, check_theta
 from jobs_bench.ops._gp_spec import GpSpec
 
@@ -99,19 +99,22 @@ def _check_rows(name: str, X: Tensor, spec: GpSpec) -> None:
     check_fidelity(name, X, spec)
 
 
-def _run(op: Any, check: Callable[[], None], *args: object) -> Any:
+def _run(name: str, check: Callable[[], None], *args: object) -> Any:
     """Return what an operator makes of arguments of which `check` raises what is out of range.
 
     The compiled CPU operators check too, many times faster, but name things less well: theirs is
     left to find that something is wrong, and `check` to say what.
     """
+    op = getattr(torch.ops.jobs_bench, name).default
     tensors = [x for x in args if isinstance(x, Tensor)]
-    if not (_native_cpu() and all(t.device.type == "cpu" for t in tensors)):
+    if not (_native_cpu() and all(t.is_cpu for t in tensors)):
         check()
         return op(*args)
     try:
-        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        if torch.compiler.is_compiling():
             return op(*args)
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return differentiable(name, *args)
         with torch._C._AutoDispatchBelowAutograd():  # which is Python, and half of a small call
             return op(*args)
     except RuntimeError:
@@ -149,7 +152,7 @@ def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
         _check_rows("X1", a, spec)
         _check_rows("X2", b, spec)
 
-    out: Tensor = _run(torch.ops.jobs_bench.gp_kernel.default, check, a, b, models, spec.code)
+    out: Tensor = _run("gp_kernel", check, a, b, models, spec.code)
     return out.squeeze(0) if theta.ndim == 1 else out
 
 
@@ -211,8 +214,7 @@ def gp_mll(
     """
     args = _data(X, y, theta, noise, mean, spec)
     wanted = X.requires_grad if x_grad is None else x_grad
-    op = torch.ops.jobs_bench.gp_mll.default
-    out = _run(op, lambda: _check_data(*args, spec), *args, spec.code, wanted)
+    out = _run("gp_mll", lambda: _check_data(*args, spec), *args, spec.code, wanted)
     value, jitter, gX, gy, gtheta, gnoise, gmean = out
     if theta.ndim > 1:
         return GpLikelihood(value, jitter, gX, gy, gtheta, gnoise, gmean)
@@ -226,8 +228,9 @@ def gp_condition(
     """Return the models after their data; arguments and errors are those of `gp_mll`."""
     rows, y, models, noise, mean = (t.detach() for t in _data(X, y, theta, noise, mean, spec))
     args = rows, y, models, noise, mean
-    op = torch.ops.jobs_bench.gp_condition.default
-    inverse, alpha, jitter = _run(op, lambda: _check_data(*args, spec), *args, spec.code)
+    inverse, alpha, jitter = _run(
+        "gp_condition", lambda: _check_data(*args, spec), *args, spec.code
+    )
     return GpState(rows, models, mean, inverse, alpha, jitter, spec, theta.ndim == 1)
 
 
@@ -246,8 +249,7 @@ def gp_posterior(state: GpState, Xq: Tensor) -> tuple[Tensor, Tensor]:
     """
     like = state.theta[0] if state.single else state.theta
     rows = _rows("Xq", Xq, like, state.spec, state.X.shape[-1])
-    op = torch.ops.jobs_bench.gp_posterior.default
     X, theta, mean, inverse, alpha = state[:5]
     args = rows, X, theta, mean, inverse, alpha, state.spec.code
-    mu, variance, _, _ = _run(op, lambda: _check_rows("Xq", rows, state.spec), *args)
+    mu, variance, _, _ = _run("gp_posterior", lambda: _check_rows("Xq", rows, state.spec), *args)
     return (mu[0], variance[0]) if state.single else (mu, variance)

@@ -5,6 +5,7 @@ All arguments have a leading dimension of models, 1 where X or y are shared.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -139,3 +140,37 @@ for _name, _setup, _backward in (
     torch.library.register_autograd(
         f"jobs_bench::{_name}", _backward, setup_context=_setup, lib=lib
     )
+
+
+class _Direct(torch.autograd.Function):
+    """An operator as registered above, without what the registration costs in Python."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, *args: Any) -> Any:
+        """Return the operator's outputs; two methods in one, as the split costs more than some."""
+        ctx.name = name
+        with torch._C._AutoDispatchBelowAutograd():
+            out = getattr(torch.ops.jobs_bench, name).default(*args)
+        _RULES[name][0](ctx, args, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Return gradients to the operator's arguments."""
+        back = _RULES[ctx.name][1]
+        if torch.is_grad_enabled():  # of a second derivative, which the operators refuse
+            return None, *back(ctx, *grads)
+        with torch._C._AutoDispatchBelowAutograd():
+            return None, *back(ctx, *grads)
+
+
+_RULES: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+    "gp_kernel": (_kernel_setup, _kernel_backward),
+    "gp_mll": (_mll_setup, _mll_backward),
+    "gp_posterior": (_posterior_setup, _posterior_backward),
+}
+
+
+def differentiable(name: str, *args: object) -> Any:
+    """Return what the operator of that name makes of its arguments, differentiable."""
+    return _Direct.apply(name, *args)

@@ -529,6 +529,23 @@ def test_native_sums_of_products_are_the_references(native: None, n: int, points
     regressions_agree(EVERYTHING, n, 11, 2, points)
 
 
+@pytest.mark.parametrize("n", [0, 1, 8, 41, 64, 150, 300])
+def test_rows_against_themselves_are_as_against_a_copy(native: None, n: int) -> None:
+    """Half of a symmetric matrix is computed: the same bits; half its gradient: the same sums."""
+    X, _, theta, _, _ = data(n, what=EVERYTHING)
+    K = OPS.gp_kernel(X, X, theta, EVERYTHING.code)
+    assert torch.equal(K, OPS.gp_kernel(X, X.clone(), theta, EVERYTHING.code))
+    grad = torch.randn(K.shape, generator=torch.Generator().manual_seed(3), dtype=K.dtype)
+    got = OPS.gp_kernel_backward(grad, X, X, theta, EVERYTHING.code, False)
+    want = OPS.gp_kernel_backward(grad, X, X.clone(), theta, EVERYTHING.code, False)
+    for g, w in zip(got, want, strict=True):
+        assert_close(g, w)
+    with threads(2):
+        again = OPS.gp_kernel_backward(grad, X, X, theta, EVERYTHING.code, False)
+        assert torch.equal(K, OPS.gp_kernel(X, X, theta, EVERYTHING.code))
+    assert all(torch.equal(g, a) for g, a in zip(got, again, strict=True))
+
+
 @pytest.mark.parametrize("n", [256, 257, 400])
 def test_native_blocks_are_the_references(native: None, n: int) -> None:
     """Sizes around where pairs are walked twice, and where products have several blocks."""
