@@ -88,6 +88,9 @@ Design Design::parse(int64_t d, const double* bounds, const double* levels, int6
     out.ordered.push_back(static_cast<char>(read.below(2, "ordered")));
     require(std::is_sorted(out.levels[i].begin(), out.levels[i].end()), kOp,
             ": got levels of column ", i, " out of order; wanted them ascending");
+    require(count == 0 || (out.levels[i].front() >= out.low[i] - kSlack &&
+                           out.levels[i].back() <= out.high[i] + kSlack),
+            kOp, ": got levels of column ", i, " beyond [", out.low[i], ", ", out.high[i], "]");
     used += count;
   }
   require(used == level_count, kOp, ": got ", level_count, " levels; wanted ", used);

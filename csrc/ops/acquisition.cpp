@@ -30,6 +30,7 @@ AcquisitionFunction function_of(const char* op, const Tensor& X, const Tensor& t
   const GpSpec spec = GpSpec::parse(code.data(), static_cast<int64_t>(code.size()), d);
   const Tensor t = gp_theta(op, spec, theta);
   const int64_t M = t.size(0);
+  require(M > 0, op, ": got theta ", show(shape_of(t)), "; wanted at least one model");
   const Tensor rows = gp_rows(op, "X", spec, X, M, d);
   const int64_t n = rows.size(1);
   const Tensor prior = gp_numbers(op, "mean", mean, {M});

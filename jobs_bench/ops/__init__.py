@@ -25,13 +25,13 @@ from jobs_bench.ops._mix import freeze_weights, mix_counts, mix_indices
 from jobs_bench.ops._simplex import project_simplex
 
 __all__ = [
-    "GP_FIT_STOPS",
-    "Gamma",
-    "GpBox",
     "Acquisition",
     "ActiveWhere",
     "AtLeast",
     "Design",
+    "GP_FIT_STOPS",
+    "Gamma",
+    "GpBox",
     "GpFidelity",
     "GpFit",
     "GpLikelihood",

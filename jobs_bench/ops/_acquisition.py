@@ -99,6 +99,8 @@ class Acquisition:
 
 def _function(state: GpState, acq: Acquisition, weights: Tensor | None) -> tuple[Any, ...]:
     M = state.theta.shape[0]
+    if M == 0:
+        raise DataError(f"got theta {tuple(state.theta.shape)}; wanted at least one model")
     if weights is None:
         if not state.single:
             raise DataError(f"got {M} models and no weights; wanted ({M},) of them")
@@ -124,7 +126,7 @@ def _rows(name: str, rows: Tensor, d: int) -> Tensor:
 
 
 def _hold(starts: Tensor, design: Design, fixed: Iterable[int]) -> Tensor:
-    """Return `starts` with the fixed columns at their value, their mixtures' other weights moved."""
+    """Return `starts` with `fixed` columns at their value, other weights of mixtures moved."""
     starts = starts.detach().clone()
     bounds = torch.tensor([design.low, design.high], dtype=torch.float64)
     for column in fixed:
@@ -192,11 +194,11 @@ def optimise_acquisition(
 ) -> tuple[Tensor, Tensor]:
     """Return rows of `design` that locally maximise an acquisition function, best first.
 
-    All starts are scored in one call. The best `restarts` of them, not closer to one another than a
-    root mean square of 0.05, are improved in turns: over intervals and mixtures by a projected
-    quasi-Newton method (in their square roots for mixtures that the covariance takes roots of),
-    over levels by the best change of one, until neither gains. A value never falls, so that the
-    first row is at least as good as any start.
+    All starts are scored in one call. The best `restarts` of them that lie apart (by a root mean
+    square of 0.15 of the columns' ranges, or in a level) are improved in turns: over intervals and
+    mixtures by a projected quasi-Newton method (in their square roots for mixtures that the
+    covariance takes roots of), over levels by the best change of one, until neither gains. A value
+    never falls, so that the first row is at least as good as any start.
 
     Args:
         state: From `gp_condition`.

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
 from jobs_bench.errors import DataError
 from jobs_bench.ops import _gp_reference as gp
+from jobs_bench.ops._simplex import reference_project_simplex
 
 Array = NDArray[np.float64]
 
@@ -28,7 +29,7 @@ LEAST_VARIANCE = 1e-12
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 _ORDERS = 40  # repeated integrals of erfc in the recurrence: enough from 5 deviations on
 
-APART = 0.05
+APART = 0.15
 TRIED = 32
 _LEVEL_GAIN, _TURN_GAIN = 1e-9, 1e-7
 
@@ -222,13 +223,7 @@ def _ascend(space: _Space, score: Score, row: Array, value: float, max_iter: int
         inside = ((where >= start) & (where < stop)).astype(float)
         if inside.any():
             total = 1 - row[start:stop].sum() + row[where] @ inside
-            sums.append(
-                {
-                    "type": "eq",
-                    "fun": lambda x, a=inside, t=total: a @ x - t,
-                    "jac": lambda _, a=inside: a,
-                }
-            )
+            sums.append(LinearConstraint(inside, total, total))
     found = minimize(
         negative,
         row[where],
@@ -243,7 +238,8 @@ def _ascend(space: _Space, score: Score, row: Array, value: float, max_iter: int
     moved = whole(found.x)
     for start, stop, _ in space.mixtures:
         if free[start:stop].any():
-            moved[start:stop] /= moved[start:stop].sum()
+            near = [torch.from_numpy(x[start:stop]) for x in (moved, space.low, space.high)]
+            moved[start:stop] = reference_project_simplex(near[0][None], *near[1:])[0].numpy()
     return moved if float(score(moved[None], False)[0][0]) > value else row
 
 
@@ -268,15 +264,17 @@ def search(
 ) -> tuple[Tensor, Tensor]:
     """Return improved rows, best first, and their values; see `optimise_acquisition`."""
     space = _Space(bounds, levels, design)
-    space.check(starts.numpy())
+    given = starts.cpu().numpy()
+    space.check(given)
 
     def score(rows: Array, x_grad: bool) -> tuple[Array, Array]:
-        Xq = torch.from_numpy(np.ascontiguousarray(rows))
+        Xq = torch.from_numpy(np.ascontiguousarray(rows)).to(X.device)
         state = (X, theta, mean, inverse, alpha, weights, spec)
         value, gradient = acquisition(Xq, *state, kind, best, beta, x_grad)
-        return value.nan_to_num(-math.inf, math.inf, -math.inf).numpy(), gradient.numpy()
+        lowest = value.nan_to_num(-math.inf, math.inf, -math.inf)
+        return lowest.cpu().numpy(), gradient.cpu().numpy()
 
-    raw = np.stack([np.where(space.active(row), row, space.rest) for row in starts.numpy()])
+    raw = np.stack([np.where(space.active(row), row, space.rest) for row in given])
     first = score(raw, False)[0]
     chosen = _choose(space, raw, first, restarts)
     rows, values = raw[chosen].copy(), first[chosen].copy()
@@ -294,4 +292,5 @@ def search(
             if not values[r] > before + _TURN_GAIN * max(1.0, abs(before)):
                 break
     order = np.argsort(-values, kind="stable")
-    return torch.from_numpy(rows[order]), torch.from_numpy(values[order])
+    best_rows, best_values = torch.from_numpy(rows[order]), torch.from_numpy(values[order])
+    return best_rows.to(starts.device), best_values.to(starts.device)

@@ -19,10 +19,10 @@ NATIVE_OPS = (
     "gp_mll",
     "gp_condition",
     "gp_posterior",
-    "gp_fit",
     "project_simplex",
     "acquisition",
     "acquisition_search",
+    "gp_fit",
 )
 
 

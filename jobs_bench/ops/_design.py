@@ -85,6 +85,10 @@ class Design:
                 raise DataError(f"got low={low}, high={high} for column {i}; wanted low <= high")
             if list(self.levels[i]) != sorted(set(self.levels[i])):
                 raise DataError(f"got levels {self.levels[i]} for column {i}; wanted ascending")
+            if any(not low - _SLACK <= x <= high + _SLACK for x in self.levels[i]):
+                raise DataError(
+                    f"got levels {self.levels[i]} for column {i}; wanted them in [{low}, {high}]"
+                )
         for start, stop in self.simplexes:
             low, high = math.fsum(self.low[start:stop]), math.fsum(self.high[start:stop])
             if min(self.low[start:stop]) < 0 or low > 1 + _SLACK or high < 1 - _SLACK:
@@ -108,6 +112,11 @@ class Design:
         used = [*self.ordered]
         for quota in self.quotas:
             used += quota.columns
+            if not 0 <= quota.least <= len(quota.columns):
+                raise DataError(
+                    f"got at least {quota.least} of columns {quota.columns}; wanted 0 to "
+                    f"{len(quota.columns)}"
+                )
         for condition in self.conditions:
             used += [condition.column, *condition.columns]
             known = self.levels[condition.column] if 0 <= condition.column < d else ()
@@ -201,7 +210,9 @@ class Design:
             rows[:, start:stop] = project_simplex(torch.from_numpy(w), *bounds).numpy()
         for quota in self.quotas:
             columns = np.asarray(quota.columns)
-            first = np.argsort(rng.random((n, len(columns))) - 2 * (rows[:, columns] > 0.5), axis=1)
+            can = np.asarray([self.high[i] > 0.5 for i in quota.columns])
+            order = rng.random((n, len(columns))) - 2.0 * (rows[:, columns] > 0.5) - 1.0 * can
+            first = np.argsort(order, axis=1)
             np.put_along_axis(rows, columns[first[:, : quota.least]], 1.0, axis=1)
         self.settle(rows)
         return torch.from_numpy(rows)

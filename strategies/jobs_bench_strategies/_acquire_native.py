@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 
 import numpy as np
@@ -10,17 +11,14 @@ from torch import Tensor
 
 from jobs_bench.ops import (
     Acquisition,
-    ActiveWhere,
-    AtLeast,
     Design,
     GpState,
     acquisition,
     optimise_acquisition,
 )
-from jobs_bench.space.axes import Categorical, Subset
-from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.space import Space
+from jobs_bench_strategies._design import design_of
 from jobs_bench_strategies._surrogate import Goal, LogEI
 
 _DRAWN = 256
@@ -44,7 +42,7 @@ class NativeLandscape:
             if isinstance(goal, LogEI)
             else Acquisition("ucb", beta=goal.beta)
         )
-        self._design = design_of(encoding.space, beyond)
+        self._design = _design(encoding.space, beyond)
         self._beyond = np.asarray(beyond, dtype=np.float64)
 
     def values(self, rows: np.ndarray) -> np.ndarray:
@@ -76,41 +74,13 @@ class NativeLandscape:
 
 
 @lru_cache(maxsize=16)
-def design_of(space: Space, beyond: tuple[float, ...] = ()) -> Design:
+def _design(space: Space, beyond: tuple[float, ...]) -> Design:
     """Return the rows of a space's `NativeEncoding`, with further columns held at `beyond`."""
-    encoding = NativeEncoding(space)
-    low, high = (list(bound) for bound in encoding.bounds.tolist())
-    rest = encoding.encode(Configuration()).tolist()
-    levels = [column.levels for column in encoding.columns]
-    columns = {
-        name: tuple(i for i, c in enumerate(encoding.columns) if c.axis == name)
-        for name in space.names
-    }
-    conditions = []
-    for condition in space.conditions:
-        if condition.child not in columns:
-            continue
-        if condition.parent in columns:
-            parent = space.axis(condition.parent)
-            choices = parent.choices if isinstance(parent, Categorical) else ()
-            where = tuple(float(i) for i, c in enumerate(choices) if c in condition.values)
-            (at, *_) = columns[condition.parent]
-            conditions.append(ActiveWhere(at, where, columns[condition.child]))
-        elif not space.is_active(condition.child, {}):
-            for i in columns[condition.child]:
-                low[i] = high[i] = rest[i]
-                levels[i] = (rest[i],) if levels[i] else ()
-    return Design(
-        low=(*low, *beyond),
-        high=(*high, *beyond),
-        simplexes=tuple((where.start, where.stop) for where in encoding.simplex_slices),
-        levels=(*levels, *((),) * len(beyond)),
-        ordered=encoding.of_kind("int"),
-        conditions=tuple(conditions),
-        quotas=tuple(
-            AtLeast(axis.min, columns[axis.name])
-            for axis in space.axes
-            if isinstance(axis, Subset) and axis.min
-        ),
-        rest=(*rest, *beyond),
+    inner = design_of(NativeEncoding(space))
+    return dataclasses.replace(
+        inner,
+        low=(*inner.low, *beyond),
+        high=(*inner.high, *beyond),
+        levels=(*inner.levels, *((),) * len(beyond)),
+        rest=(*inner.rest, *beyond),
     )

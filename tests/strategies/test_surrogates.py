@@ -13,7 +13,6 @@ from gpytorch.mlls import ExactMarginalLogLikelihood
 
 from jobs_bench.errors import OptionError
 from jobs_bench.ops import GpPriors, GpSpec, gp_condition, gp_kernel, gp_mll
-from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.space import Space
 from jobs_bench.strategy.contract import Problem
@@ -26,7 +25,6 @@ from jobs_bench.testing.synthetic import (
 )
 from jobs_bench_strategies import _gp_botorch, _gp_native
 from jobs_bench_strategies._acquire import maximise
-from jobs_bench_strategies._acquire_native import design_of
 from jobs_bench_strategies._engine import EngineName, engine_called
 from jobs_bench_strategies._gp_botorch import BotorchSurrogate
 from jobs_bench_strategies._gp_native import NativeSurrogate, covariance_of
@@ -265,33 +263,6 @@ def test_the_step_column_is_held() -> None:
         want = (mean - model.scale.mean + 2 * sd) / model.scale.sd
         got = model.landscape(Ucb(4.0), encoding, (1.0,)).values(rows)
         np.testing.assert_allclose(got, want, atol=1e-6)
-
-
-@pytest.mark.parametrize("space", SPACES)
-def test_a_design_holds_every_configuration(space: Space) -> None:
-    encoding, design = NativeEncoding(space), design_of(space)
-    rng = np.random.default_rng(0)
-    rows = encoding.encode_all([space.sample(rng) for _ in range(50)])
-    settled = rows.copy()
-    design.settle(settled)
-    np.testing.assert_array_equal(settled, rows)
-    low, high = np.asarray(design.low), np.asarray(design.high)
-    assert ((rows >= low - 1e-9) & (rows <= high + 1e-9)).all()
-    for row in design.draw(50, 1).numpy():
-        config = encoding.decode(row)
-        assert space.build(config) == config
-
-
-@pytest.mark.parametrize(("method", "active"), [("lora", {"r", "scaling"}), ("full", set())])
-def test_conditions_that_are_settled_outside_the_space(method: str, active: set[str]) -> None:
-    whole = conditional_space()
-    axes = tuple(a for a in whole.axes if a.name != "method")
-    space = Space(axes, whole.conditions, Configuration({"method": method}))
-    encoding, design = NativeEncoding(space), design_of(space)
-    free = {c.axis for i, c in enumerate(encoding.columns) if design.high[i] > design.low[i]}
-    assert free & {"r", "scaling"} == active
-    for row in design.draw(20, 0).numpy():
-        assert set(encoding.decode(row)) >= active
 
 
 @pytest.mark.parametrize("name", ENGINES)
