@@ -30,7 +30,8 @@ _MAX_ITER = 100
 class NativeLandscape:
     """A `Landscape`; see there.
 
-    A mixture's floor is no constraint of the search: what it finds is realised afterwards.
+    Uniform rows and perturbations of the anchors are scored, the best few improved. A mixture's
+    floor is no constraint of the search: what it finds is realised afterwards.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ class Bo:
     search and scores only configurations as they would be trained. Several workers: points in
     flight and earlier picks of a batch are taken for measured at their posterior mean (kriging
     believer), which is deterministic and needs no fantasies. Failed configurations enter with
-    the worst score seen. Cost of an ask: COST, growing with the cube of the trials. Not a method
-    for thousands of trials.
+    the worst score seen. Cost of an ask: some 10 ms at 50 trials (1.5 s with ``engine=botorch``),
+    growing with the cube of the trials. Not a method for thousands of trials.
 
     Args:
         n_init: Trials before the model: the default recipe, then Sobol points. At most half of the

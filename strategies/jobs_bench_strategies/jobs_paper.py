@@ -45,7 +45,8 @@ class JobsPaper:
     maximised by this package's own optimiser. The paper does not say which configuration is
     returned: our reading is the highest posterior mean among all configurations evaluated.
     Failed short runs enter with the worst value seen. Cost of an ask: the predictor once (a
-    second at 500 epochs), then about a second, growing with the cube of the trials.
+    second at 500 epochs), then tens of milliseconds (seconds with ``engine=botorch``), growing
+    with the cube of the trials.
 
     Args:
         n_pilot: Full runs for the predictor. 0: 20 as in the paper's code, but at most half of the

@@ -1,30 +1,25 @@
-"""Time of one ask of `bo`, both engines, at the same evidence: nine domains and the lora preset."""
+"""One ask of `bo`, both engines at the same evidence: nine domains and the lora preset."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from jobs_bench.runner.machine import Machine
 from jobs_bench.space.presets import lora_space
 from jobs_bench.space.simplex import Simplex
 from jobs_bench.strategy.contract import AskContext
 from jobs_bench.testing.synthetic import Synthetic
-from jobs_bench.trial import Start
+from jobs_bench.trial import Proposal, Start
 from jobs_bench_strategies._engine import EngineName
 from jobs_bench_strategies.bo import Bo
 from jobs_bench_strategies.random import Random
 
+Race = Callable[..., None]
+
 SPACE = lora_space(Simplex("mixture", tuple(f"d{i}" for i in range(9))), n_layers=24)
-
-
-def asked(engine: EngineName, n: int) -> Start:
-    """Return what a fresh `bo` proposes after `n` random trials: a fit and a search."""
-    strategy, ctx = standing(engine, n)
-    (proposal,) = strategy.ask(1, ctx)
-    assert isinstance(proposal, Start)
-    return proposal
 
 
 def standing(engine: EngineName, n: int) -> tuple[Bo, AskContext]:
@@ -46,11 +41,17 @@ def standing(engine: EngineName, n: int) -> tuple[Bo, AskContext]:
 
 
 @pytest.mark.parametrize("n", [10, 50])
-@pytest.mark.parametrize("engine", ["native", "botorch"])
-def test_ask(benchmark: BenchmarkFixture, engine: EngineName, n: int) -> None:
-    def fresh() -> tuple[tuple[Bo, AskContext], dict[str, object]]:
-        return standing(engine, n), {}
+def test_ask(race: Race, n: int) -> None:
+    def asks(engine: EngineName) -> Callable[[], Sequence[Proposal]]:
+        strategy, ctx = standing(engine, n)
 
-    rounds = 20 if engine == "native" else 3
-    proposals = benchmark.pedantic(lambda s, c: s.ask(1, c), setup=fresh, rounds=rounds)
-    assert isinstance(proposals[0], Start)
+        def ask() -> Sequence[Proposal]:
+            strategy._fitted = None  # as after a tell: fit and search
+            return strategy.ask(1, ctx)
+
+        (proposal,) = ask()
+        assert isinstance(proposal, Start)
+        return ask
+
+    what = f"ask of bo, {n} trials, against engine=botorch"
+    race(asks("native"), asks("botorch"), what, rounds=5)
