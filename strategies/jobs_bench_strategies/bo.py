@@ -29,7 +29,7 @@ class Bo:
     kernel is Matern-5/2 over square-root mixture weights, floats and integers, times a Hamming
     kernel over categories and flags; the incumbent's value is the best posterior mean, not the
     best observation, since scores are noisy; the optimiser handles integers and names by local
-    search and scores only configurations as they would be trained. Several workers: points in
+    search, and what it finds is scored as it would be trained. Several workers: points in
     flight and earlier picks of a batch are taken for measured at their posterior mean (kriging
     believer), which is deterministic and needs no fantasies. Failed configurations enter with
     the worst score seen. Cost of an ask: some 10 ms at 50 trials (1.5 s with ``engine=botorch``),
