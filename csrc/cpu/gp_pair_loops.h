@@ -2,13 +2,18 @@
 
 constexpr int64_t kArea = kRows * JB_LANES;
 
+// Column k of points from i on, see Pairs.
+inline const double* column(const double* at, int64_t stride, int64_t k, int64_t i) {
+  return at + i / kRows * stride + k * kRows + i % kRows;
+}
+
 // Squared distances and Hamming distances of a tile.
-inline void distances(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j, double* r2,
+inline void distances(const PairTerm& p, int64_t stride, int64_t i, int64_t j, double* r2,
                       double* far) {
   Vec sum[kRows] = {};
   for (int64_t k = 0; k < p.smooth; ++k) {
-    const double* a = p.a + k * lda + i;
-    const Vec b = load(p.b + k * ldb + j);
+    const double* a = column(p.a, stride, k, i);
+    const Vec b = load(column(p.b, stride, k, j));
 #pragma GCC unroll 8
     for (int64_t r = 0; r < kRows; ++r) {
       const Vec d = fill(a[r]) - b;
@@ -23,8 +28,8 @@ inline void distances(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, in
   }
   for (int64_t k = 0; k < p.names; ++k) {
     const double w = p.weights[k];
-    const double* a = p.a + (p.smooth + k) * lda + i;
-    const double* b = p.b + (p.smooth + k) * ldb + j;
+    const double* a = column(p.a, stride, p.smooth + k, i);
+    const double* b = column(p.b, stride, p.smooth + k, j);
     for (int64_t r = 0; r < kRows; ++r) {
       const double x = a[r];
       for (int64_t c = 0; c < JB_LANES; ++c) far[r * JB_LANES + c] += x != b[c] ? w : 0.0;
@@ -33,10 +38,10 @@ inline void distances(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, in
 }
 
 // The two sides' fidelities of factor k over a tile.
-inline void fidelities(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j, int64_t k,
+inline void fidelities(const PairTerm& p, int64_t stride, int64_t i, int64_t j, int64_t k,
                        double* t, double* s) {
-  const double* a = p.a + (p.smooth + p.names + k) * lda + i;
-  const double* b = p.b + (p.smooth + p.names + k) * ldb + j;
+  const double* a = column(p.a, stride, p.smooth + p.names + k, i);
+  const double* b = column(p.b, stride, p.smooth + p.names + k, j);
   for (int64_t r = 0; r < kRows; ++r) {
     for (int64_t c = 0; c < JB_LANES; ++c) {
       t[r * JB_LANES + c] = a[r];
@@ -65,10 +70,10 @@ void slopes_tile(const double* t, const double* s, const double* p, double* by) 
 }
 
 // Factor k over a tile.
-inline void factor_of(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j, int64_t k,
+inline void factor_of(const PairTerm& p, int64_t stride, int64_t i, int64_t j, int64_t k,
                       double* out) {
   double t[kArea], s[kArea];
-  fidelities(p, lda, ldb, i, j, k, t, s);
+  fidelities(p, stride, i, j, k, t, s);
   const double* settings = p.settings + k * kMostFormParams;
   switch (p.forms[k]) {
     case kDecay:
@@ -81,10 +86,10 @@ inline void factor_of(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, in
 }
 
 // Slopes of factor k over a tile, in its three parameters and in t.
-inline void slopes_of(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j, int64_t k,
+inline void slopes_of(const PairTerm& p, int64_t stride, int64_t i, int64_t j, int64_t k,
                       double* by) {
   double t[kArea], s[kArea];
-  fidelities(p, lda, ldb, i, j, k, t, s);
+  fidelities(p, stride, i, j, k, t, s);
   const double* settings = p.settings + k * kMostFormParams;
   switch (p.forms[k]) {
     case kDecay:
@@ -103,10 +108,9 @@ struct TermTile {
 };
 
 template <int64_t kind>
-void evaluate(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j, bool slopes,
-              TermTile& out) {
+void evaluate(const PairTerm& p, int64_t stride, int64_t i, int64_t j, bool slopes, TermTile& out) {
   double r2[kArea], a[kArea], e[kArea];
-  distances(p, lda, ldb, i, j, r2, e);
+  distances(p, stride, i, j, r2, e);
   for (int64_t q = 0; q < kArea; ++q) {
     a[q] = gp_reach<kind>(r2[q]);
     e[q] = exp_of(-(a[q] + e[q]));
@@ -121,23 +125,23 @@ void evaluate(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j,
   if (p.factors == 0) return;
   for (int64_t q = 0; q < kArea; ++q) out.base[q] = out.value[q];
   for (int64_t k = 0; k < p.factors; ++k) {
-    factor_of(p, lda, ldb, i, j, k, e);
+    factor_of(p, stride, i, j, k, e);
     for (int64_t q = 0; q < kArea; ++q) out.value[q] *= e[q];
     for (int64_t q = 0; slopes && q < kArea; ++q) out.slope[q] *= e[q];
   }
 }
 
-inline void evaluate_term(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j,
-                          bool slopes, TermTile& out) {
+inline void evaluate_term(const PairTerm& p, int64_t stride, int64_t i, int64_t j, bool slopes,
+                          TermTile& out) {
   switch (p.kind) {
     case kMatern12:
-      return evaluate<kMatern12>(p, lda, ldb, i, j, slopes, out);
+      return evaluate<kMatern12>(p, stride, i, j, slopes, out);
     case kMatern32:
-      return evaluate<kMatern32>(p, lda, ldb, i, j, slopes, out);
+      return evaluate<kMatern32>(p, stride, i, j, slopes, out);
     case kMatern52:
-      return evaluate<kMatern52>(p, lda, ldb, i, j, slopes, out);
+      return evaluate<kMatern52>(p, stride, i, j, slopes, out);
     default:
-      return evaluate<kRbf>(p, lda, ldb, i, j, slopes, out);
+      return evaluate<kRbf>(p, stride, i, j, slopes, out);
   }
 }
 
@@ -158,7 +162,7 @@ void gram(const Pairs& p, int64_t i0, int64_t i1, int64_t cols, double* out, int
         TermTile* to = &tile;
         if (keep.at != nullptr) to = reinterpret_cast<TermTile*>(kept(keep, i, j, q));
         const double scale = p.terms[q].scale;
-        evaluate_term(p.terms[q], p.lda, p.ldb, i, j, keep.at != nullptr, *to);
+        evaluate_term(p.terms[q], p.stride, i, j, keep.at != nullptr, *to);
         const double* value = to->value;
         for (int64_t c = 0; c < kArea; ++c) {
           sum[c] = q > 0 ? fused(scale, value[c], sum[c]) : scale * value[c];
@@ -180,9 +184,8 @@ inline void gather_tile(const double* x, double* to) {
 
 // Contraction of one term over a tile with weights g. sums: a vector for each of its parameters;
 // rows: kRows vectors, `columns` of them apart, for each of its columns, or null.
-inline void contract_tile(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i, int64_t j,
-                          const double* g, const TermTile& tile, double* sums, double* rows,
-                          int64_t columns) {
+inline void contract_tile(const PairTerm& p, int64_t stride, int64_t i, int64_t j, const double* g,
+                          const TermTile& tile, double* sums, double* rows, int64_t columns) {
   double u[kArea];
   Vec w[kRows];
   for (int64_t q = 0; q < kArea; ++q) u[q] = g[q] * tile.value[q];
@@ -191,8 +194,8 @@ inline void contract_tile(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i
     w[r] = load(g + r * JB_LANES) * load(tile.slope + r * JB_LANES);
   }
   for (int64_t k = 0; k < p.smooth; ++k) {
-    const double* a = p.a + k * lda + i;
-    const Vec b = load(p.b + k * ldb + j);
+    const double* a = column(p.a, stride, k, i);
+    const Vec b = load(column(p.b, stride, k, j));
     Vec even = load(sums + k * JB_LANES), odd = {};
 #pragma GCC unroll 4
     for (int64_t r = 0; r < kRows; r += 2) {
@@ -209,21 +212,21 @@ inline void contract_tile(const PairTerm& p, int64_t lda, int64_t ldb, int64_t i
     store(sums + k * JB_LANES, even + odd);
   }
   for (int64_t k = p.smooth; k < p.smooth + p.names; ++k) {
-    const double* b = p.b + k * ldb + j;
+    const double *a = column(p.a, stride, k, i), *b = column(p.b, stride, k, j);
     double* lanes = sums + k * JB_LANES;
     for (int64_t r = 0; r < kRows; ++r) {
-      const double x = p.a[k * lda + i + r];
+      const double x = a[r];
       for (int64_t c = 0; c < JB_LANES; ++c) lanes[c] += x != b[c] ? u[r * JB_LANES + c] : 0.0;
     }
   }
   double* to = sums + (p.smooth + p.names) * JB_LANES;
   for (int64_t k = 0; k < p.factors; ++k) {
     double by[4 * kArea], others[kArea], f[kArea];
-    slopes_of(p, lda, ldb, i, j, k, by);
+    slopes_of(p, stride, i, j, k, by);
     for (int64_t q = 0; q < kArea; ++q) others[q] = g[q] * tile.base[q];
     for (int64_t o = 0; o < p.factors; ++o) {
       if (o == k) continue;
-      factor_of(p, lda, ldb, i, j, o, f);
+      factor_of(p, stride, i, j, o, f);
       for (int64_t q = 0; q < kArea; ++q) others[q] *= f[q];
     }
     for (int64_t s = 0; s < 4; ++s) {
@@ -278,9 +281,9 @@ void contract(const Pairs& p, int64_t i0, int64_t i1, int64_t cols, const double
         if (keep.at != nullptr) {
           from = reinterpret_cast<const TermTile*>(kept(keep, i, j, q));
         } else {
-          evaluate_term(t, p.lda, p.ldb, i, j, true, tile);
+          evaluate_term(t, p.stride, i, j, true, tile);
         }
-        contract_tile(t, p.lda, p.ldb, i, j, weights, *from, to, row, p.columns);
+        contract_tile(t, p.stride, i, j, weights, *from, to, row, p.columns);
         to += (t.smooth + t.names + 1) * JB_LANES;
         for (int64_t k = 0; k < t.factors; ++k) to += kGpFormParams[t.forms[k]] * JB_LANES;
         if (row != nullptr) row += (t.smooth + t.names + t.factors) * JB_LANES;

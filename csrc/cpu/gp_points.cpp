@@ -16,15 +16,20 @@ double rooted(double x) { return std::sqrt(x > kRootFloor ? x : kRootFloor); }
 
 double root_slope(double x) { return x > kRootFloor ? 0.5 / std::sqrt(x) : 0.0; }
 
-// Column k of n rows, its root if it is one, to `to` and zeros after.
-void copy_column(const GpSpec& spec, const double* X, int64_t n, int64_t d, int64_t k, int64_t ld,
-                 double* to) {
-  if (is_root(spec, k)) {
-    for (int64_t i = 0; i < n; ++i) to[i] = rooted(X[i * d + k]);
-  } else {
-    for (int64_t i = 0; i < n; ++i) to[i] = X[i * d + k];
+// Column k of n rows, its root if it is one, over `length`, to the groups at `to`; zeros after.
+// Returns the largest magnitude.
+double copy_column(const GpSpec& spec, const double* X, int64_t n, int64_t d, int64_t k,
+                   double length, int64_t stride, double* to) {
+  const bool root = is_root(spec, k);
+  double most = 0.0;
+  for (int64_t i = 0; i < padded(n); i += kRows, to += stride) {
+    for (int64_t r = 0; r < kRows; ++r) {
+      const double x = i + r < n ? X[(i + r) * d + k] : 0.0;
+      to[r] = i + r < n ? (root ? rooted(x) : x) / length : 0.0;
+      most = std::max(most, std::fabs(to[r]));
+    }
   }
-  std::fill(to + n, to + ld, 0.0);
+  return most;
 }
 
 double factor_of(int64_t form, double t, double s, const double* p) {
@@ -56,40 +61,36 @@ Settings::Settings(const GpSpec& spec, const double* theta) {
   }
 }
 
-Points::Points(const GpSpec& spec, const double* X, int64_t n_, int64_t d, const double* theta,
+Points::Points(const GpSpec& spec, const double* X, int64_t n, int64_t d, const double* theta,
                double* to)
-    : n(n_), ld(leading(n_)), at(to) {
+    : at(to) {
+  const int64_t stride = spec.columns() * kRows;
   for (const GpTerm& term : spec.terms) {
-    for (int64_t k = 0; k < term.s(); ++k, to += ld) {
-      copy_column(spec, X, n, d, term.smooth[k], ld, to);
+    for (int64_t k = 0; k < term.s(); ++k, to += kRows) {
       const double length = theta[term.begin + k];
-      double most = 0.0;
-      for (int64_t i = 0; i < n; ++i) {
-        to[i] /= length;
-        most = std::max(most, std::fabs(to[i]));
+      const double most = copy_column(spec, X, n, d, term.smooth[k], length, stride, to);
+      if (!(most < 1e150)) {
+        require(false, "gp: got a ratio ", most, " of column ", term.smooth[k],
+                " to its lengthscale ", length, "; wanted below 1e150");
       }
-      require(most < 1e150, "gp: got a ratio ", most, " of column ", term.smooth[k],
-              " to its lengthscale ", length, "; wanted below 1e150");
     }
-    for (int64_t k : term.names) {
-      copy_column(spec, X, n, d, k, ld, to);
-      to += ld;
+    for (int64_t k = 0; k < term.c(); ++k, to += kRows) {
+      copy_column(spec, X, n, d, term.names[k], 1.0, stride, to);
     }
-    for (const GpFactor& factor : term.fidelity) {
-      copy_column(spec, X, n, d, factor.column, ld, to);
-      to += ld;
+    for (int64_t k = 0; k < term.f(); ++k, to += kRows) {
+      copy_column(spec, X, n, d, term.fidelity[k].column, 1.0, stride, to);
     }
   }
 }
 
 PairUp::PairUp(const GpSpec& spec, const Settings& settings, const double* theta, const Points& a,
                const Points& b)
-    : pairs{nullptr,       static_cast<int64_t>(spec.terms.size()), a.ld, b.ld, spec.params(),
+    : pairs{nullptr, static_cast<int64_t>(spec.terms.size()), spec.columns() * kRows, spec.params(),
             spec.columns()} {
   int64_t column = 0, factor = 0;
   for (const GpTerm& term : spec.terms) {
-    terms.push_back({term.kind, term.s(), term.c(), term.f(), a.at + column * a.ld,
-                     b.at + column * b.ld, theta + term.begin + term.s(),
+    terms.push_back({term.kind, term.s(), term.c(), term.f(), a.at + column * kRows,
+                     b.at + column * kRows, theta + term.begin + term.s(),
                      settings.forms.data() + factor,
                      settings.factors.data() + factor * kMostFormParams, theta[term.scale()]});
     column += term.columns();

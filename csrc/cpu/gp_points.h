@@ -23,13 +23,12 @@ struct Settings {
   Settings(const GpSpec& spec, const double* theta);
 };
 
-// Points by columns, see PairTerm: spec.columns() columns, `ld` apart. Roots are taken and smooth
-// columns divided. Throws where a ratio to a lengthscale is 1e150 or more.
+// Points as PairTerm has them, padded to a multiple of kRows. Roots are taken and smooth columns
+// divided. Throws where a ratio to a lengthscale is 1e150 or more.
 struct Points {
-  int64_t n, ld;
   const double* at;
 
-  static int64_t room(const GpSpec& spec, int64_t n) { return spec.columns() * leading(n); }
+  static int64_t room(const GpSpec& spec, int64_t n) { return spec.columns() * padded(n); }
 
   // `to`: room() numbers, of which the points keep the address.
   Points(const GpSpec& spec, const double* X, int64_t n, int64_t d, const double* theta,

@@ -4,9 +4,9 @@
 
 namespace jobs_bench {
 
-// One term over two sets of points. The points lie by columns, `Pairs::lda` and `ldb` numbers
-// apart: first the smooth ones, divided by their lengthscales, then the named ones, then the
-// fidelities. Padding holds zeros.
+// One term over two sets of points. Points lie in groups of kRows, `Pairs::stride` numbers apart;
+// in a group by columns, kRows numbers each: first the smooth ones, divided by their lengthscales,
+// then the named ones, then the fidelities. Padding holds zeros.
 struct PairTerm {
   int64_t kind, smooth, names, factors;
   const double *a, *b;
@@ -19,7 +19,7 @@ struct PairTerm {
 struct Pairs {
   const PairTerm* terms;
   int64_t count;
-  int64_t lda, ldb;
+  int64_t stride;
   int64_t params, columns;  // of all terms together
 };
 

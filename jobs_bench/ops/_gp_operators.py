@@ -146,8 +146,12 @@ class _Direct(torch.autograd.Function):
     """An operator as registered above, without what the registration costs in Python."""
 
     @staticmethod
-    def forward(ctx: Any, name: str, *args: Any) -> Any:
-        """Return the operator's outputs; two methods in one, as the split costs more than some."""
+    def forward(ctx: Any, *args_and_name: Any) -> Any:
+        """Return the operator's outputs; its name is last, so that its arguments keep their places.
+
+        The context is set up here: done in a method of its own, arguments are inspected each time.
+        """
+        *args, name = args_and_name
         ctx.name = name
         with torch._C._AutoDispatchBelowAutograd():
             out = getattr(torch.ops.jobs_bench, name).default(*args)
@@ -159,9 +163,9 @@ class _Direct(torch.autograd.Function):
         """Return gradients to the operator's arguments."""
         back = _RULES[ctx.name][1]
         if torch.is_grad_enabled():  # of a second derivative, which the operators refuse
-            return None, *back(ctx, *grads)
+            return *back(ctx, *grads), None
         with torch._C._AutoDispatchBelowAutograd():
-            return None, *back(ctx, *grads)
+            return *back(ctx, *grads), None
 
 
 _RULES: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
@@ -173,4 +177,4 @@ _RULES: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
 
 def differentiable(name: str, *args: object) -> Any:
     """Return what the operator of that name makes of its arguments, differentiable."""
-    return _Direct.apply(name, *args)
+    return _Direct.apply(*args, name)
