@@ -296,7 +296,7 @@ def test_fits_as_botorch_does(known: bool) -> None:
 
 def test_a_list_of_models() -> None:
     ours, _ = both(2)
-    listed = ModelList(ours.subset_output([0]), ours.subset_output([1]))
+    listed: Any = ModelList(ours.subset_output([0]), ours.subset_output([1]))
     X = rows(3, 2, seed=2)
     torch.testing.assert_close(listed.posterior(X).mean, ours.posterior(X).mean)
     torch.testing.assert_close(listed.posterior(X).variance, ours.posterior(X).variance)
