@@ -116,7 +116,7 @@ def test_the_other_engine_runs_whole_studies(strategy: Strategy, budget: str, st
     assert "posterior mean" in machine.recommendation.reason
 
 
-_UNBUILT = """
+_UNBUILT = r"""
 import sys
 sys.modules["jobs_bench._C"] = None
 from jobs_bench.ops import backend_record
