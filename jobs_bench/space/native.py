@@ -52,8 +52,10 @@ class NativeEncoding:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self.columns: tuple[Column, ...] = tuple(c for a in space.axes for c in _columns(a))
+        each = [_columns(axis) for axis in space.axes]
+        self.columns: tuple[Column, ...] = tuple(column for own in each for column in own)
         self.d = len(self.columns)
+        self._widths = [len(own) for own in each]
 
     def of_kind(self, *kinds: ColumnKind) -> tuple[int, ...]:
         """Return the column numbers of the given kinds."""
@@ -84,8 +86,8 @@ class NativeEncoding:
         """Return the ``(d,)`` row of `config`."""
         row: list[float] = []
         for axis in self.space.axes:
-            value = config.get(axis.name, axis.default_value())
-            row.extend(_encode(axis, value))
+            value = config.get(axis.name)
+            row.extend(_encode(axis, axis.default_value() if value is None else value))
         return np.asarray(row, dtype=np.float64)
 
     def encode_all(self, configs: Sequence[Configuration]) -> np.ndarray:
@@ -103,8 +105,7 @@ class NativeEncoding:
             raise SpaceError(f"got a row {x}; wanted {self.d} finite numbers")
         values: dict[str, AxisValue] = {}
         at = 0
-        for axis in self.space.axes:
-            n = len(_columns(axis))
+        for axis, n in zip(self.space.axes, self._widths, strict=True):
             values[axis.name] = _decode(axis, x[at : at + n])
             at += n
         return self.space.build(values)

@@ -1,198 +1,59 @@
-"""Maximising an acquisition function over a mixed space with mixtures, integers and names.
+"""Picking the allowed configuration with the highest acquisition value.
 
-Raw configurations (Sobol points and perturbations of good ones) are scored in one batch; the best
-few are improved in turns by a local search over integers, categories and flags, and by BoTorch's
-`optimize_acqf` over weights and floats with the mixture's sum as an equality constraint. Whatever
-comes out is realised (rounded, floored, capped) and scored again as it would be trained. BoTorch's
-own `optimize_acqf_mixed_alternating` also takes equality constraints, but knows neither conditional
-axes nor realised values, and takes seconds where this takes a fraction of one.
+Of a finite pool all members are scored in one call. Elsewhere the engine searches its landscape;
+what it finds is realised (rounded, floored, capped) and scored again as it would be trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-import torch
-from botorch.acquisition.acquisition import AcquisitionFunction
-from botorch.exceptions.errors import CandidateGenerationError
-from botorch.optim.optimize import optimize_acqf
-from scipy.stats import qmc
 
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.strategy.contract import Problem
 from jobs_bench_strategies._quiet import quiet
+from jobs_bench_strategies._surrogate import Landscape
 
-_RAW_POWER = 8  # 2**8 Sobol points
-_PERTURBED = 96
-_STARTS = 3
-_TURNS = 2
-_DISCRETE_STEPS = 6
-_CONTINUOUS_ITER = 30
+Allowed = Callable[[Configuration], bool]
 
 
 def maximise(
-    acquisition: AcquisitionFunction,
+    landscape: Landscape,
     problem: Problem,
     seed: int,
     anchors: Sequence[Configuration],
-    allowed: Callable[[Configuration], bool],
+    allowed: Allowed,
 ) -> Configuration | None:
     """Return the allowed configuration with the highest acquisition value found.
 
     Args:
-        acquisition: Takes ``(batch, 1, d)`` rows of the native encoding.
+        landscape: Over the rows of the space's native encoding.
         problem: Its candidates, where given, are all scored.
-        seed: Of the raw configurations.
+        seed: Of the search.
         anchors: Good configurations to search around.
         allowed: Says which configurations may be proposed (not tried yet, affordable).
     """
-    search = _Search(acquisition, problem, allowed)
+    encoding = NativeEncoding(problem.space)
     with quiet(seed % 2**31):
         if problem.candidates is not None:
-            return search.best(dict.fromkeys(problem.candidates))
-        return search.run(np.random.default_rng(seed), anchors)
+            return _best(landscape, encoding, problem.candidates, allowed)
+        # raw points stand in where every local optimum is forbidden
+        for rows in landscape.search(encoding.encode_all(anchors), seed):
+            found = _best(landscape, encoding, map(encoding.decode, rows), allowed)
+            if found is not None:
+                return found
+        return None
 
 
-class _Search:
-    def __init__(
-        self,
-        acquisition: AcquisitionFunction,
-        problem: Problem,
-        allowed: Callable[[Configuration], bool],
-    ) -> None:
-        self.acquisition = acquisition
-        self.space = problem.space
-        self.encoding = NativeEncoding(problem.space)
-        self.allowed = allowed
-        self.bounds = torch.as_tensor(self.encoding.bounds)
-        self.weights = self.encoding.simplex_slices
-
-    def values(self, configs: Sequence[Configuration]) -> np.ndarray:
-        rows = torch.as_tensor(self.encoding.encode_all(configs))
-        with torch.no_grad():
-            found: np.ndarray = self.acquisition(rows.unsqueeze(1)).numpy()
-        found[np.isnan(found)] = -np.inf
-        return found
-
-    def best(
-        self, configs: Sequence[Configuration] | dict[Configuration, None]
-    ) -> Configuration | None:
-        ordered = [c for c in configs if self.allowed(c)]
-        return ordered[int(np.argmax(self.values(ordered)))] if ordered else None
-
-    def run(
-        self, rng: np.random.Generator, anchors: Sequence[Configuration]
-    ) -> Configuration | None:
-        raw = self._raw(rng, anchors)
-        values = self.values(raw)
-        order = np.argsort(-values, kind="stable")
-        found: dict[Configuration, None] = {}
-        for i in order[:_STARTS]:
-            found[self._improve(raw[i], float(values[i]))] = None
-        # raw points stand in where every improved one is forbidden
-        return self.best(found) or self.best(raw)
-
-    def _raw(
-        self, rng: np.random.Generator, anchors: Sequence[Configuration]
-    ) -> list[Configuration]:
-        points = qmc.Sobol(self.space.n_unit, rng=rng).random_base2(_RAW_POWER)
-        raw = [self.space.decode(u.tolist()) for u in points]
-        for i in range(_PERTURBED if anchors else 0):
-            raw.append(self._perturb(rng, anchors[i % len(anchors)]))
-        return list(dict.fromkeys(raw))
-
-    def _perturb(self, rng: np.random.Generator, config: Configuration) -> Configuration:
-        row = self.encoding.encode(config)
-        moved = rng.random(len(row)) < max(0.3, 2 / len(row))
-        scale = 10 ** rng.uniform(-2, -0.5)
-        for i, column in enumerate(self.encoding.columns):
-            if column.kind == "weight":
-                row[i] = (np.sqrt(row[i]) + scale * rng.normal()) ** 2
-            elif moved[i] and column.kind in ("float", "int"):
-                row[i] = np.clip(row[i] + scale * rng.normal(), 0.0, 1.0)
-            elif moved[i]:
-                row[i] = rng.choice(column.levels)
-        return self.encoding.decode(row)
-
-    def _improve(self, config: Configuration, value: float) -> Configuration:
-        for _ in range(_TURNS):
-            before = value
-            config, value = self._discrete(config, value)
-            config, value = self._continuous(config, value)
-            if value <= before + 1e-6:
-                break
-        return config
-
-    def _discrete(self, config: Configuration, value: float) -> tuple[Configuration, float]:
-        for _ in range(_DISCRETE_STEPS):
-            near = self._neighbours(config)
-            if not near:
-                break
-            values = self.values(near)
-            i = int(np.argmax(values))
-            if values[i] <= value + 1e-9:
-                break
-            config, value = near[i], float(values[i])
-        return config, value
-
-    def _neighbours(self, config: Configuration) -> list[Configuration]:
-        row = self.encoding.encode(config)
-        near: dict[Configuration, None] = {}
-        for i, column in enumerate(self.encoding.columns):
-            if not column.levels or column.axis not in config:
-                continue
-            levels = np.asarray(column.levels)
-            at = int(np.argmin(np.abs(levels - row[i])))
-            if column.kind == "int":
-                jump = max(len(levels) // 8, 2)
-                ways = {at - 1, at + 1, at - jump, at + jump, 0, len(levels) - 1}
-            else:
-                ways = set(range(len(levels)))
-            for j in sorted(w for w in ways - {at} if 0 <= w < len(levels)):
-                changed = row.copy()
-                changed[i] = levels[j]
-                near[self.encoding.decode(changed)] = None
-        near.pop(config, None)
-        return list(near)
-
-    def _continuous(self, config: Configuration, value: float) -> tuple[Configuration, float]:
-        row = self.encoding.encode(config)
-        free = [
-            i
-            for i, c in enumerate(self.encoding.columns)
-            if c.kind in ("weight", "float") and c.axis in config
-        ]
-        sums = []
-        for where in self.weights:
-            columns = range(where.start, where.stop)
-            if len(columns) == 1 or columns[0] not in free:
-                free = [i for i in free if i not in columns]
-                continue
-            sums.append(
-                (torch.arange(where.start, where.stop), torch.ones(len(columns)).double(), 1.0)
-            )
-        if not free:
-            return config, value
-        fixed = {i: float(x) for i, x in enumerate(row) if i not in free}
-        try:
-            found, _ = optimize_acqf(
-                self.acquisition,
-                self.bounds,
-                q=1,
-                num_restarts=1,
-                batch_initial_conditions=torch.as_tensor(row).view(1, 1, -1),
-                equality_constraints=sums or None,
-                fixed_features=fixed or None,
-                options={"maxiter": _CONTINUOUS_ITER},
-                retry_on_optimization_warning=False,
-            )
-        except CandidateGenerationError:
-            return config, value
-        x = found.view(-1).numpy()
-        if not np.isfinite(x).all():
-            return config, value
-        moved = self.encoding.decode(x)
-        got = float(self.values([moved])[0])
-        return (moved, got) if got > value else (config, value)
+def _best(
+    landscape: Landscape,
+    encoding: NativeEncoding,
+    configs: Iterable[Configuration],
+    allowed: Allowed,
+) -> Configuration | None:
+    ordered = [c for c in dict.fromkeys(configs) if allowed(c)]
+    if not ordered:
+        return None
+    return ordered[int(np.argmax(landscape.values(encoding.encode_all(ordered))))]

@@ -24,7 +24,7 @@ def quiet(seed: int) -> Iterator[None]:
         warnings.simplefilter("ignore", BotorchWarning)
         warnings.simplefilter("ignore", NumericalWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # of the CPU alone, as what is restored
         torch.set_num_threads(1)
         try:
             yield

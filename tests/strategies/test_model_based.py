@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from jobs_bench.errors import CapabilityError, OptionError
 from jobs_bench.fidelity import Fidelity
 from jobs_bench.runner.machine import Machine
-from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.space import Space
 from jobs_bench.strategy.contract import Strategy
-from jobs_bench.testing.synthetic import Synthetic, pool, small_space
-from jobs_bench_strategies._gp import Surrogate, config_kernel, tame
+from jobs_bench.testing.synthetic import Synthetic, conditional_space, pool, small_space
 from jobs_bench_strategies.bo import Bo
 from jobs_bench_strategies.jobs_paper import JobsPaper
 from jobs_bench_strategies.mf_bo import MfBo
@@ -67,33 +69,6 @@ def test_mf_bo_mixes_steps_and_grounds_its_incumbent(study: Study) -> None:
     assert machine.history[machine.recommendation.trial_id].step == 81
 
 
-def test_surrogate_interpolates_and_restores_the_unit() -> None:
-    task = Synthetic(noise=0.0)
-    encoding = NativeEncoding(task.space)
-    rng = np.random.default_rng(0)
-    configs = [task.space.sample(rng) for _ in range(30)]
-    scores = np.asarray([100 * task.limit(c) for c in configs])
-    model = Surrogate(
-        encoding.encode_all(configs),
-        scores,
-        config_kernel(encoding, "product"),
-        encoding.of_kind("weight"),
-    )
-    mean, sd = model.predict(encoding.encode_all(configs))
-    assert np.corrcoef(mean, scores)[0, 1] > 0.98
-    assert (sd >= 0).all()
-    believed = model.believing(encoding.encode_all([task.space.default()]))
-    row = encoding.encode_all([task.space.default()])
-    assert believed.predict(row)[0] == pytest.approx(model.predict(row)[0], abs=0.5)
-    assert believed.predict(row)[1] < model.predict(row)[1]
-
-
-def test_a_diverged_score_does_not_swallow_the_scale() -> None:
-    scores = np.asarray([-1e9, 0.5, 0.6, 0.7, 0.8])
-    assert tame(scores) == pytest.approx([0.6 - 5 * 0.2, 0.5, 0.6, 0.7, 0.8])
-    assert tame(np.ones(3)) == pytest.approx(np.ones(3))
-
-
 def test_jobs_paper_charges_pilots_and_short_runs(study: Study) -> None:
     # every segment of this space costs the same: 4 x 1 + 6 x 1/6 = 5
     task = Synthetic(space=_flat_space(), fidelity=Fidelity((25, 50, 100, 300, 600)))
@@ -125,6 +100,70 @@ def test_jobs_paper_derives_the_pilots(budget: str, pilots: int) -> None:
     assert strategy._n_pilot == pilots
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "budget"),
+    [
+        (Bo(n_init=2, engine="botorch"), "4x"),
+        (MfBo(n_init=2, levels=2, engine="botorch"), "2x"),
+        (JobsPaper(n_pilot=2, epochs=5, engine="botorch"), "2.2x"),
+    ],
+    ids=["bo", "mf_bo", "jobs_paper"],
+)
+def test_the_other_engine_runs_whole_studies(strategy: Strategy, budget: str, study: Study) -> None:
+    machine = study(strategy, Synthetic(seed=1), budget)
+    assert machine.recommendation is not None
+    assert "posterior mean" in machine.recommendation.reason
+
+
+_UNBUILT = r"""
+import sys
+sys.modules["jobs_bench._C"] = None
+from jobs_bench.ops import backend_record
+from jobs_bench.testing.synthetic import Synthetic
+from jobs_bench.runner.machine import Machine
+from jobs_bench_strategies.bo import Bo
+task = Synthetic()
+machine = Machine(Bo(n_init=2), task.problem("4x"), task.ledger(), 0)
+while not machine.over:
+    machine.apply(machine.poll() or machine.finish(task.run(machine.awaited)))
+print(backend_record())
+print(*(t.config for t in machine.history), sep="\n")
+"""
+
+
+@pytest.mark.slow
+def test_works_where_nothing_was_compiled_and_the_record_says_so(study: Study) -> None:
+    # also where a test run requires the native kernels: this process must lack them
+    env = {k: v for k, v in os.environ.items() if k != "JOBS_BENCH_REQUIRE_NATIVE"}
+    run = subprocess.run(
+        [sys.executable, "-c", _UNBUILT], capture_output=True, text=True, env=env, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    record, *configs = run.stdout.splitlines()
+    assert record == "{'native': [], 'why_no_native': 'jobs_bench._C was not built'}"
+    built = study(Bo(n_init=2), Synthetic(), "4x")
+    assert len(configs) == len(built.history)
+    assert configs[:2] == [str(t.config) for t in built.history][:2]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("make", [lambda: Bo(n_init=3), lambda: MfBo(n_init=3)])
+def test_a_study_does_not_depend_on_the_threads(
+    make: Callable[[], Strategy], threads: int, study: Study
+) -> None:
+    task = Synthetic(space=conditional_space(), seed=3)
+    want = study(make(), task, "5x")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        got = study(make(), task, "5x")
+    finally:
+        torch.set_num_threads(before)
+    assert [t.config for t in got.history] == [t.config for t in want.history]
+    assert got.recommendation == want.recommendation
+
+
 @pytest.mark.parametrize("make", [Bo, MfBo, JobsPaper])
 @pytest.mark.parametrize("share", [{"fail_share": 0.5}, {"nan_share": 1.0}])
 def test_recommends_finite_numbers_or_none(
@@ -144,6 +183,9 @@ def test_recommends_finite_numbers_or_none(
     ("make", "text"),
     [
         (lambda: Bo(n_init=0), "n_init=0"),
+        (lambda: Bo(engine="fast"), r"engine=fast; wanted one of native, botorch"),  # type: ignore[arg-type]
+        (lambda: MfBo(engine=""), "engine="),  # type: ignore[arg-type]
+        (lambda: JobsPaper(engine="torch"), "engine=torch"),  # type: ignore[arg-type]
         (lambda: MfBo(n_init=0), "n_init=0"),
         (lambda: MfBo(share=0.0), "share=0"),
         (lambda: MfBo(eta=1.0), "eta=1"),

@@ -1,20 +1,20 @@
-"""The Gaussian process behind the model-based strategies.
+"""Surrogates computed by BoTorch.
 
-Rows are those of `NativeEncoding` (float64), with one more column for the step where a strategy
-models several fidelities. Mixture weights pass through a square root inside the model, so that
-gradients reach the weights themselves. Priors are those of BoTorch (lengthscales scaled with the
-dimension, Hvarfner et al. 2024), fitted by maximum a posteriori from a fixed start: the fit is a
-function of the data alone.
+Mixture weights pass through a square root inside the model, so that gradients reach the weights
+themselves.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.analytic import LogExpectedImprovement, UpperConfidenceBound
+from botorch.acquisition.fixed_feature import FixedFeatureAcquisitionFunction
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
@@ -29,12 +29,13 @@ from gpytorch.priors import GammaPrior, LogNormalPrior
 from torch import Tensor
 
 from jobs_bench.space.native import NativeEncoding
+from jobs_bench_strategies._acquire_botorch import BotorchLandscape
 from jobs_bench_strategies._quiet import quiet
+from jobs_bench_strategies._scaling import Scale, tame
+from jobs_bench_strategies._surrogate import Covariance, Goal, LogEI
 
 _ROOT_EPS = 1e-8  # keeps the slope of the square root finite at empty domains
 _MAX_ITER = 60
-
-Mix = Literal["product", "paper"]
 
 
 class Hellinger(InputTransform, torch.nn.Module):
@@ -93,39 +94,31 @@ def _set_v(kernel: DownTo, value: Tensor) -> None:
     kernel.initialize(raw_v=kernel.raw_v_constraint.inverse_transform(value))
 
 
-def config_kernel(encoding: NativeEncoding, mix: Mix) -> Kernel:
-    """Return a kernel over configurations.
-
-    ``product``: Matern-5/2 with one lengthscale a column over weights, floats and integers, times
-    ``exp(-weighted Hamming distance)`` over categories and flags. ``paper``: the sum of the two
-    plus their product, as `MixedSingleTaskGP` and JoBS have it.
-    """
+def _kernel(encoding: NativeEncoding, covariance: Covariance) -> Kernel:
     smooth = list(encoding.of_kind("weight", "float", "int"))
     names = list(encoding.of_kind("category", "flag"))
-    cont = _matern(smooth) if smooth else None
-    cat = _hamming(names) if names else None
-    if cont is None or cat is None:
-        return cont if cont is not None else cat
-    if mix == "product":
-        return ProductKernel(cont, cat)
-    both = ProductKernel(_matern(smooth), _hamming(names))
-    return AdditiveKernel(ScaleKernel(AdditiveKernel(cont, cat)), ScaleKernel(both))
+    if covariance == "steps":
+        return _steps(encoding.d, _product(smooth, names))
+    if covariance == "paper" and smooth and names:
+        # as MixedSingleTaskGP nests them: the scales of the three parts are free
+        parts = AdditiveKernel(_matern(smooth), ScaleKernel(_hamming(names)))
+        return AdditiveKernel(ScaleKernel(parts), ScaleKernel(_product(smooth, names)))
+    return _product(smooth, names)
 
 
-def step_kernel(encoding: NativeEncoding) -> Kernel:
-    """Return a kernel over (configuration, t), with t in column ``d``.
+def _product(smooth: list[int], names: list[int]) -> Kernel:
+    if not names:
+        return _matern(smooth)
+    return ProductKernel(_matern(smooth), _hamming(names)) if smooth else _hamming(names)
 
-    A learning curve shared by all configurations, plus the configurations' landscape at the horizon
-    with a deviation that grows towards short runs.
-    """
-    t = encoding.d
+
+def _steps(t: int, configs: Kernel) -> Kernel:
     trend = ScaleKernel(
         MaternKernel(nu=2.5, active_dims=(t,), lengthscale_prior=LogNormalPrior(0.0, 0.5)),
         outputscale_prior=GammaPrior(2.0, 1.0),
     )
     landscape = ScaleKernel(
-        ProductKernel(config_kernel(encoding, "product"), DownTo(t)),
-        outputscale_prior=GammaPrior(2.0, 2.0),
+        ProductKernel(configs, DownTo(t)), outputscale_prior=GammaPrior(2.0, 2.0)
     )
     return AdditiveKernel(trend, landscape)
 
@@ -145,45 +138,64 @@ def _hamming(columns: list[int]) -> Kernel:
     )
 
 
-class Surrogate:
-    """A fitted Gaussian process; scores in and out are in the task's own unit.
+class BotorchSurrogate:
+    """A `Surrogate`; see there.
 
-    Attributes:
+    Args:
         model: The BoTorch model, whose targets are standardised scores.
+        scale: Of the scores.
         X: Rows, ``(n, d)``.
         y: Standardised scores, ``(n,)``.
+        trouble: Why the fit failed, empty if it did not.
     """
 
-    def __init__(self, X: np.ndarray, scores: np.ndarray, kernel: Kernel, roots: Sequence[int]):
+    def __init__(self, model: Any, scale: Scale, X: Tensor, y: Tensor, trouble: str) -> None:
+        self.model = model
+        self.scale = scale
+        self.X = X
+        self.y = y
+        self.trouble = trouble
+
+    @classmethod
+    def fit(
+        cls, X: np.ndarray, scores: np.ndarray, covariance: Covariance, encoding: NativeEncoding
+    ) -> BotorchSurrogate:
+        """Return the surrogate of `scores` at `X`; where the fit fails, that of the priors."""
         tamed = tame(scores)
-        self._mean = float(tamed.mean())
-        spread = float(tamed.std(ddof=1)) if len(tamed) > 1 else 0.0
-        self._sd = spread if spread > 1e-12 else 1.0
-        self.X = torch.as_tensor(X, dtype=torch.float64)
-        self.y = torch.as_tensor((tamed - self._mean) / self._sd, dtype=torch.float64)
+        scale = Scale.of(tamed)
+        rows = torch.as_tensor(X, dtype=torch.float64)
+        y = torch.as_tensor(scale.standardise(tamed), dtype=torch.float64)
+        trouble = ""
         # the fit's fallback draws from the priors; a fixed seed keeps it a function of the data
         with quiet(0):
-            self.model: Any = SingleTaskGP(
-                self.X,
-                self.y.unsqueeze(-1),
-                covar_module=kernel,
+            model = SingleTaskGP(
+                rows,
+                y.unsqueeze(-1),
+                covar_module=_kernel(encoding, covariance),
                 outcome_transform=None,
-                input_transform=Hellinger(roots),
+                input_transform=Hellinger(
+                    () if covariance == "paper" else encoding.of_kind("weight")
+                ),
             )
-            mll = ExactMarginalLogLikelihood(self.model.likelihood, self.model)
-            start = copy.deepcopy(self.model.state_dict())
+            mll = ExactMarginalLogLikelihood(model.likelihood, model)
+            start = copy.deepcopy(model.state_dict())
             try:
                 fit_gpytorch_mll(mll, optimizer_kwargs={"options": {"maxiter": _MAX_ITER}})
-            except ModelFittingError:
-                self.model.load_state_dict(start)  # the priors' modes: a usable, plain model
-            self.model.eval()
+            except ModelFittingError as err:
+                model.load_state_dict(start)  # the priors' modes: a usable, plain model
+                trouble = str(err)
+            model.eval()
+        return cls(model, scale, rows, y, trouble)
 
     def predict(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the noise-free score at `X`, ``(n,)`` each."""
+        return self.scale.restore(*self._standardised(X))
+
+    def _standardised(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with quiet(0), torch.no_grad():
             posterior = self.model.posterior(torch.as_tensor(X, dtype=torch.float64))
-            mean = posterior.mean.squeeze(-1).numpy() * self._sd + self._mean
-            sd = posterior.variance.clamp_min(0).sqrt().squeeze(-1).numpy() * self._sd
+            mean = posterior.mean.squeeze(-1).numpy()
+            sd = posterior.variance.clamp_min(0).sqrt().squeeze(-1).numpy()
         return mean, sd
 
     def joint(self, X: np.ndarray) -> np.ndarray:
@@ -202,35 +214,33 @@ class Surrogate:
         return float(noise.detach().mean())
 
     def best_mean(self, X: np.ndarray) -> float:
-        """Return the largest posterior mean among the rows, standardised: the incumbent's value."""
-        mean, _ = self.predict(X)
-        return float((mean.max() - self._mean) / self._sd)
+        """Return the largest posterior mean among the rows, standardised."""
+        return float(self._standardised(X)[0].max())
 
-    def believing(self, X: np.ndarray) -> Surrogate:
-        """Return a copy that takes its own posterior mean at `X` for measured.
-
-        The kriging believer (Ginsbourger et al. 2010) for points in flight and earlier picks of a
-        batch: their variance goes, the mean stays.
-        """
+    def believing(self, X: np.ndarray) -> BotorchSurrogate:
+        """Return a copy that takes its own posterior mean at `X` for measured."""
         if not len(X):
             return self
-        mean, _ = self.predict(X)
-        new = torch.as_tensor((mean - self._mean) / self._sd, dtype=torch.float64)
-        twin = copy.copy(self)
-        twin.X = torch.cat([self.X, torch.as_tensor(X, dtype=torch.float64)])
-        twin.y = torch.cat([self.y, new])
-        twin.model = copy.deepcopy(self.model)
-        twin.model.train()
-        twin.model.set_train_data(twin.X, twin.y, strict=False)
-        twin.model.eval()
-        return twin
+        rows = torch.cat([self.X, torch.as_tensor(X, dtype=torch.float64)])
+        y = torch.cat([self.y, torch.as_tensor(self._standardised(X)[0], dtype=torch.float64)])
+        model = copy.deepcopy(self.model)
+        model.train()
+        model.set_train_data(rows, y, strict=False)
+        model.eval()
+        return BotorchSurrogate(model, self.scale, rows, y, self.trouble)
 
-
-def tame(scores: np.ndarray) -> np.ndarray:
-    """Return `scores` with extremely bad ones raised to ``median - 5 (max - median)``.
-
-    How bad a bad trial is says nothing about where the good ones are, and a single diverged
-    loss would otherwise swallow the whole scale.
-    """
-    middle, top = float(np.median(scores)), float(scores.max())
-    return np.maximum(scores, middle - 5 * (top - middle)) if top > middle else scores.copy()
+    def landscape(
+        self, goal: Goal, encoding: NativeEncoding, beyond: tuple[float, ...] = ()
+    ) -> BotorchLandscape:
+        """Return an acquisition function over the rows of `encoding`."""
+        acquisition: AcquisitionFunction
+        if isinstance(goal, LogEI):
+            acquisition = LogExpectedImprovement(self.model, goal.best)
+        else:
+            acquisition = UpperConfidenceBound(self.model, beta=goal.beta)
+        if beyond:
+            columns = list(range(encoding.d, encoding.d + len(beyond)))
+            acquisition = FixedFeatureAcquisitionFunction(
+                acquisition, encoding.d + len(beyond), columns, list(beyond)
+            )
+        return BotorchLandscape(acquisition, encoding)

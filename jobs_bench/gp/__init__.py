@@ -1,0 +1,1 @@
+"""The package's Gaussian processes as GPyTorch and BoTorch know them."""
