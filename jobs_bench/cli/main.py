@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from jobs_bench.cli.table import app as table_app
 from jobs_bench.errors import InputError, JobsBenchError, JournalError, OptionError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Referee for strategies that choose a data mixture and a LoRA configuration together.",
 )
+app.add_typer(table_app, name="table")
 
 EXIT_UNFINISHED = 3
 USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
