@@ -88,11 +88,17 @@ class Source:
         """Return the tasks' own steps and as many evenly spread ones as make `points`."""
         own = self.first.fidelity().steps
         horizon = own[-1]
-        for n in range(1, horizon + 1):
-            steps = sorted({*own, *(round(horizon * (i + 1) / n) for i in range(n))} - {0})
-            if len(steps) >= min(points, horizon):
-                return tuple(steps)
-        return own
+        grids = [
+            {*own, *(round(horizon * i / n) for i in range(1, n + 1))}
+            for n in range(1, horizon + 1)
+        ]
+        enough = [g for g in grids if len(g) >= min(points, horizon)]
+        fewest = min(len(g) for g in enough)
+        return tuple(sorted([g for g in enough if len(g) == fewest][-1]))
+
+
+def _even(horizon: int, n: int) -> list[int]:
+    return [round(horizon * i / n) for i in range(1, n + 1)]
 
 
 class _Catcher:
@@ -149,7 +155,7 @@ def record(order: Order, folder: Path, worker: int, workers: int, say: Say) -> N
     """
     import torch
 
-    from jobs_bench.evaluator.recording import Recorder  # torch, only when needed
+    from jobs_bench.evaluator.recording import Recorder  # only now: torch
 
     torch.set_num_threads(1)
     source = Source(order.tasks, order.model, order.data_dir)
@@ -177,11 +183,11 @@ def record(order: Order, folder: Path, worker: int, workers: int, say: Say) -> N
             )
             train, evals = _costs(source.targets, config)
             part.append(
-                RecordedTrial(number, seed, got.status, points, train, evals, got.wall_s, got.error)
+                RecordedTrial(number, seed, got.status, points, train, evals, got.run_s, got.error)
             )
             pace = (time.perf_counter() - began) / count
             say(
-                f"worker {worker}: {count} of {len(todo)}, {got.wall_s:.1f} s, "
+                f"worker {worker}: {count} of {len(todo)}, {got.run_s:.1f} s, "
                 f"{pace * (len(todo) - count) / 3600:.2f} h left"
             )
 
@@ -207,7 +213,15 @@ def record_all(order: Order, folder: Path, jobs: int, command: Sequence[str], sa
     env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     children = [
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs_bench.cli.main", *command, "--worker", f"{k}/{jobs}"],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "jobs_bench.cli.main",
+                *command,
+                "--worker",
+                f"{k}/{jobs}",
+            ],
             env=env,
         )
         for k in range(jobs)
@@ -239,7 +253,7 @@ def build(folder: Path, data_dir: Path | None, about: dict[str, Any]) -> Table:
         )
     configs = design(source.first.space(), plan.configs, plan.design_seed)
     lines = [line for path in part_files(folder) for line in read_lines(path)]
-    defaults = [r["wall_s"] for r in lines if r["config"] == 0]
+    defaults = [r["run_s"] for r in lines if r["config"] == 0]
     header = TableHeader(
         name=plan.name,
         summary=f"Recorded runs of {', '.join(plan.tasks)}.",
@@ -321,11 +335,11 @@ def _costs(
 
 
 def _short(tasks: Sequence[str]) -> list[str]:
-    """Return names of targets: the specs' names without the part they all begin with."""
+    """Return names of targets: the specs' names, without the head that all share."""
     names = [t.split("?")[0] for t in tasks]
-    common = os.path.commonprefix(names) if len(names) > 1 else ""
-    start = common.rfind("_") + 1
-    short = [name[start:] or name for name in names]
+    heads = {name.rpartition("_")[0] for name in names}
+    shared = len(names) > 1 and len(heads) == 1
+    short = [name.rpartition("_")[2] for name in names] if shared else names
     if len(set(short)) != len(short):
         raise OptionError(f"got the tasks {', '.join(tasks)}; wanted different names")
     return short

@@ -64,7 +64,9 @@ def _sparse(space: Space, config: Configuration, rng: np.random.Generator) -> Co
     for axis in space.axes:
         if isinstance(axis, Simplex) and axis.name in config:
             most = min(SPARSE, len(axis.domains))
-            chosen = rng.choice(len(axis.domains), size=int(rng.integers(1, most + 1)), replace=False)
+            chosen = rng.choice(
+                len(axis.domains), size=int(rng.integers(1, most + 1)), replace=False
+            )
             weights = np.zeros(len(axis.domains))
             weights[chosen] = rng.dirichlet(np.ones(len(chosen)))
             drawn = Mixture.normalised(dict(zip(axis.domains, weights.tolist(), strict=True)))

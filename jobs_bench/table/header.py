@@ -107,7 +107,9 @@ class TableHeader:
             raise DataError(f"got full_run_s={self.full_run_s}; wanted a number of seconds above 0")
         for name in names:
             if name.endswith(".se") or name.startswith("loss.") or name in ("trial", "step"):
-                raise DataError(f"got a metric called {name!r}, which is the name of another column")
+                raise DataError(
+                    f"got a metric called {name!r}, which is the name of another column"
+                )
         for target in self.targets:
             self._check(target)
 

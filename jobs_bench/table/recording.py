@@ -81,7 +81,7 @@ class RecordedTrial:
         points: Its curve, in step order.
         train: Tokens and FLOPs of a whole run, by the task's cost model.
         evals: Tokens and FLOPs of one evaluation, by target.
-        wall_s: Seconds it took.
+        run_s: Seconds it took: CPU seconds on a CPU, wall-clock seconds on a GPU.
         error: What went wrong.
     """
 
@@ -91,7 +91,7 @@ class RecordedTrial:
     points: tuple[RecordedPoint, ...]
     train: tuple[float, float]
     evals: Mapping[str, tuple[float, float]]
-    wall_s: float
+    run_s: float
     error: str = ""
 
 
@@ -125,10 +125,20 @@ def read_plan(folder: Path) -> Plan:
     path = folder / PLAN
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        return Plan(
+            name=data["name"],
+            tasks=tuple(data["tasks"]),
+            signatures=tuple(data["signatures"]),
+            model=data["model"],
+            configs=data["configs"],
+            seeds=data["seeds"],
+            steps=tuple(data["steps"]),
+            design_seed=data["design_seed"],
+            versions=data["versions"],
+        )
     except FileNotFoundError as err:
         raise DataError("there is none; wanted the folder of a recording", path) from err
-    except (yaml.YAMLError, TypeError, AttributeError) as err:
+    except (yaml.YAMLError, KeyError, TypeError) as err:
         raise DataError(f"is no plan of a recording: {err}", path) from err
 
 
@@ -233,7 +243,7 @@ def _trials(
             "seed": line["seed"],
             "part": part_of(line["config"]),
             "status": line["status"],
-            "wall_s": line["wall_s"],
+            "run_s": line["run_s"],
             "train_tok": line["train"][0],
             "train_flop": line["train"][1],
         }
@@ -269,7 +279,7 @@ def _to_json(trial: RecordedTrial) -> dict[str, Any]:
         "config": trial.config,
         "seed": trial.seed,
         "status": trial.status,
-        "wall_s": round(trial.wall_s, 3),
+        "run_s": round(trial.run_s, 3),
         "train": list(trial.train),
         "evals": {name: list(cost) for name, cost in trial.evals.items()},
         "error": trial.error,

@@ -2,12 +2,13 @@
 
 ``trials.parquet``: one row a recorded trial, in the order of the recording, with the columns
 ``trial`` (0, 1, ...), ``config`` (number of the configuration), ``seed``, ``part``, ``status``,
-``wall_s``, ``train_tok`` and ``train_flop`` (of the whole run), for each target ``eval_tok.<target>``
-and ``eval_flop.<target>`` (of one evaluation), then the configuration: a column an axis, a mixture
-as ``<axis>.<domain>``, a subset as its names joined by ``+``; null where an axis is inactive.
+``run_s``, ``train_tok`` and ``train_flop`` (of the whole run), for each target
+``eval_tok.<target>`` and ``eval_flop.<target>`` (of one evaluation), then the configuration: a
+column an axis, a mixture as ``<axis>.<domain>``, a subset as its names joined by ``+``; null where
+an axis is inactive.
 
-``points.parquet``: one row a (trial, step), with a column a metric, ``<metric>.se`` for its standard
-error, and ``loss.<domain>``; null where nothing was measured.
+``points.parquet``: one row a (trial, step), with a column a metric, ``<metric>.se`` for its
+standard error, and ``loss.<domain>``; null where nothing was measured.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ TRIAL_COLUMNS: Final[Mapping[str, str]] = {
     "seed": "int64",
     "part": "str",
     "status": "str",
-    "wall_s": "float64",
+    "run_s": "float64",
     "train_tok": "float64",
     "train_flop": "float64",
 }
@@ -73,7 +74,7 @@ class Table:
         header = header_to_yaml(self.header).split("\nprovenance:")[0]
         digest.update(header.encode())
         for frame in (self.trials, self.points):
-            shown = frame.drop(columns="wall_s", errors="ignore")
+            shown = frame.drop(columns="run_s", errors="ignore")
             digest.update(",".join(shown.columns).encode())
             digest.update(pd.util.hash_pandas_object(shown, index=False).to_numpy().tobytes())
         return digest.hexdigest()[:16]
