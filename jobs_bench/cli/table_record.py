@@ -243,6 +243,8 @@ def build(folder: Path, data_dir: Path | None, about: dict[str, Any]) -> Table:
         DataError: Nothing was recorded.
         OptionError: The tasks are not those that were recorded.
     """
+    from jobs_bench.evaluator.recording import Recorder  # only now: torch
+
     plan = read_plan(folder)
     source = Source(plan.tasks, plan.model, data_dir)
     signatures = tuple(t.signature() for t in source.specs.values())
@@ -252,6 +254,7 @@ def build(folder: Path, data_dir: Path | None, about: dict[str, Any]) -> Table:
             f"here they have {', '.join(signatures)}"
         )
     configs = design(source.first.space(), plan.configs, plan.design_seed)
+    base = Recorder(source.finetune(), plan.steps).base()
     lines = [line for path in part_files(folder) for line in read_lines(path)]
     defaults = [r["run_s"] for r in lines if r["config"] == 0]
     header = TableHeader(
@@ -265,6 +268,7 @@ def build(folder: Path, data_dir: Path | None, about: dict[str, Any]) -> Table:
         targets=_targets(source),
         domains=source.first.info.domains,
         full_run_s=round(sum(defaults) / len(defaults), 3) if defaults else 1.0,
+        base={t: base[t][task.info.metric.name].mean for t, task in source.targets.items()},
         provenance={
             "versions": dict(plan.versions),
             "design": {

@@ -117,6 +117,10 @@ class Recorder:
             status, error = "diverged", str(err)
         return Recorded(status, tuple(curve), self._clock() - began, error)
 
+    def base(self) -> dict[str, dict[str, Value]]:
+        """Return the hidden metrics of the untrained model by task."""
+        return self._hidden.ask()
+
     def _read(self, step: int) -> Reading:
         visible = self._visible.ask()
         for metrics in visible.values():

@@ -84,6 +84,7 @@ class TableHeader:
         targets: Tasks that can be replayed.
         domains: Training domains and their rows.
         full_run_s: Seconds of a full run of the default recipe: what virtual clocks go by.
+        base: Scores of the untrained model on the oracle's items, by target; empty: not measured.
         provenance: Versions, machine, command; for people.
     """
 
@@ -97,6 +98,7 @@ class TableHeader:
     targets: tuple[Target, ...]
     domains: tuple[tuple[str, int], ...] = ()
     full_run_s: float = 1.0
+    base: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,6 +172,7 @@ def header_to_yaml(header: TableHeader) -> str:
         "reference": header.reference,
         "fidelity": {"unit": header.fidelity.unit, "steps": list(header.fidelity.steps)},
         "full_run_s": header.full_run_s,
+        "base": dict(header.base),
         "domains": dict(header.domains),
         "targets": {t.name: _without_defaults(t) for t in header.targets},
         "metrics": {m.name: _without_defaults(m) for m in header.metrics},
@@ -220,6 +223,7 @@ def _header(data: Mapping[str, Any]) -> TableHeader:
         targets=tuple(target_from_json(str(n), t) for n, t in data["targets"].items()),
         domains=tuple((str(d), int(n)) for d, n in (data.get("domains") or {}).items()),
         full_run_s=float(data.get("full_run_s", 1.0)),
+        base={str(t): float(v) for t, v in (data.get("base") or {}).items()},
         provenance=data.get("provenance") or {},
     )
 
