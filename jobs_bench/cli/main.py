@@ -189,6 +189,43 @@ def resume(
 
 
 @app.command()
+def bench(
+    suite: Annotated[str, typer.Option(help="dev, test, smoke or a YAML file.")],
+    strategies: Annotated[list[str], typer.Option(help="Strategy, label=strategy for a label.")],
+    out: Annotated[Path, typer.Option(help="Bench folder.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Default: as the suite says.")] = None,
+    budget: Annotated[
+        list[float] | None, typer.Option(help="Full-run equivalents. Default: the suite's.")
+    ] = None,
+    overhead: Annotated[
+        str, typer.Option(help="Strategies' own time: free, fixed:SECONDS or measured.")
+    ] = "free",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Simulate every strategy on the recorded tables of a suite; begun again, it goes on."""
+    from jobs_bench.cli.bench import Order, run
+
+    console = _console(json_mode=True)
+    command = " ".join(["jobs-bench", *sys.argv[1:]])
+    order = Order(
+        suite, tuple(strategies), seeds, tuple(budget or ()), overhead, jobs, out, command
+    )
+    done = run(order, lambda text: console.print(text, markup=False, highlight=False))
+    pace = 60 * done.fresh / max(done.seconds, 1e-9)
+    if as_json:
+        facts = {"studies": done.studies, "run_now": done.fresh, "states": done.states}
+        _print_json({**facts, "seconds": round(done.seconds, 3)})
+    else:
+        told = ", ".join(f"{n} {state}" for state, n in done.states.items())
+        _console().print(
+            f"{done.studies} studies ({told}), {done.fresh} run now, {pace:.0f} a minute: {out}",
+            markup=False,
+            highlight=False,
+        )
+
+
+@app.command()
 def status(folder: Path, as_json: Json = False) -> None:
     """Tell how far the studies at or below a folder are."""
     from jobs_bench.cli import show

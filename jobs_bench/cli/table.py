@@ -13,6 +13,7 @@ from jobs_bench.errors import OptionError
 
 app = typer.Typer(no_args_is_help=True, help="Recorded tables: make, check and describe them.")
 
+Json = Annotated[bool, typer.Option("--json", help="For machines: JSON on standard output.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(envvar="JOBS_BENCH_DATA", help="Folder with data sets, one folder each."),
@@ -73,6 +74,84 @@ def build(
     table = table_record.build(recording, data_dir, {"machine": hardware()})
     write_table(out, table)
     Console().print(f"{len(table.trials)} trials, {len(table.points)} points: {out}")
+
+
+@app.command("import")
+def import_(
+    mapping: Annotated[Path, typer.Argument(help="YAML file that says which column is what.")],
+    data: Annotated[Path, typer.Argument(help="Folder of the CSV or JSONL files.")],
+    out: Annotated[Path, typer.Option(help="Folder of the table.")],
+) -> None:
+    """Make a table of somebody's sweep; one with problems is not written."""
+    from jobs_bench.errors import DataError
+    from jobs_bench.table.importing import import_table
+    from jobs_bench.table.table import write_table
+    from jobs_bench.table.validate import validate as problems_of
+
+    table = import_table(mapping, data)
+    problems = problems_of(table)
+    if problems:
+        raise DataError(f"{len(problems)} problems: {'; '.join(problems)}", mapping)
+    write_table(out, table)
+    Console().print(f"{len(table.trials)} trials, {len(table.points)} points: {out}")
+
+
+@app.command()
+def fit(
+    folder: Annotated[Path, typer.Argument(help="Folder of a table.")],
+    target: Annotated[list[str] | None, typer.Option(help="Default: every target.")] = None,
+    part: Annotated[list[str] | None, typer.Option(help="Default: dev and test.")] = None,
+) -> None:
+    """Fit surrogates and store them beside the table, with their held-out quality."""
+    from jobs_bench.table import surrogate
+    from jobs_bench.table.find import cached_table
+
+    table = cached_table(folder)
+    console = Console()
+    for name in target or [t.name for t in table.header.targets]:
+        for each in part or ["dev", "test"]:
+            fitted = surrogate.fit(table, table.header.target(name), each)
+            surrogate.store(folder, [fitted])
+            told = ", ".join(f"{q.tau:.2f}@{q.step}" for q in fitted.held_out)
+            verdict = "" if fitted.held_out[-1].tau >= surrogate.MIN_TAU else "  (will not load)"
+            console.print(
+                f"{name} {each}: {fitted.configs} configurations, held-out Kendall tau {told}, "
+                f"R2 {fitted.held_out[-1].r2:.2f}, oracle tau {fitted.oracle_tau:.2f}{verdict}",
+                markup=False,
+                highlight=False,
+            )
+
+
+@app.command()
+def validate(
+    folder: Annotated[Path, typer.Argument(help="Folder of a table.")], as_json: Json = False
+) -> None:
+    """Tell what is wrong with a table; status 1 when something is."""
+    from jobs_bench.table.table import read_table
+    from jobs_bench.table.validate import validate as problems_of
+
+    problems = problems_of(read_table(folder))
+    if as_json:
+        print_json(problems)
+    else:
+        Console().print("\n".join(problems) or "valid", markup=False, highlight=False)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(
+    folder: Annotated[Path, typer.Argument(help="Folder of a table.")], as_json: Json = False
+) -> None:
+    """Describe a table: size, targets, parts, surrogates, provenance."""
+    from jobs_bench.cli import show
+    from jobs_bench.table.describe import describe
+
+    facts = describe(folder)
+    if as_json:
+        print_json(facts)
+    else:
+        show.facts(Console(), facts)
 
 
 def print_json(data: object) -> None:

@@ -116,8 +116,6 @@ def standards(Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return Y.mean(axis=0), np.where(sd > 1e-12, sd, 1.0)
 
 
-def _climb(
-    objective: Callable[..., Any], start: np.ndarray, bounds: np.ndarray
-) -> tuple[np.ndarray, float]:
-    best, value, _ = fmin_l_bfgs_b(objective, start, bounds=bounds, maxiter=ITERATIONS)
+def _climb(objective: Any, start: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
+    best, value, _ = fmin_l_bfgs_b(objective, start, bounds=bounds.tolist(), maxiter=ITERATIONS)
     return np.asarray(best), float(value)
