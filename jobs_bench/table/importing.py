@@ -9,6 +9,7 @@ error that names file and column.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -21,6 +22,7 @@ import yaml
 
 from jobs_bench.errors import DataError, InputError, UnknownNameError
 from jobs_bench.fidelity import Fidelity
+from jobs_bench.space.axes import Axis, Int, Subset
 from jobs_bench.space.configuration import AxisValue, Configuration, Mixture
 from jobs_bench.space.simplex import Simplex
 from jobs_bench.space.space import Space
@@ -42,6 +44,7 @@ class Source:
         key: Columns on which the files of a group are joined; they must be unique in each file.
         trial: Column that names the trial; empty: each row is a trial of its own.
         seed: Column of the training seed; empty: repeated configurations count up from 0.
+        status: Column of how a trial ended (``ok``, ``diverged``, ...); empty: all ended well.
         step: Column of the step; empty: every row is at the horizon.
         config: Axis (a mixture: ``<axis>.<domain>``) to column; empty: the columns have the axes'
             names.
@@ -57,6 +60,7 @@ class Source:
     key: tuple[str, ...] = ()
     trial: str = ""
     seed: str = ""
+    status: str = ""
     step: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
     normalise: bool = False
@@ -160,7 +164,8 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
         raise DataError(f"got the file {name!r}; wanted one in {folder} itself")
     try:
         if path.suffix == ".jsonl":
-            return pd.json_normalize(pd.read_json(path, lines=True).to_dict("records"))
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return pd.json_normalize([json.loads(line) for line in lines if line.strip()])
         return pd.read_csv(path)
     except FileNotFoundError as err:
         raise DataError("is missing", path) from err
@@ -221,12 +226,13 @@ def _trials(
             return _numbers(first, given, mapping).to_numpy(dtype=np.float64)
         return np.full(len(first), float(given))
 
+    first = first.reset_index(drop=True)
     columns: dict[str, Any] = {
         "trial": np.arange(len(first)),
         "config": at,
         "seed": seeds,
         "part": [part_of(i) for i in at],
-        "status": "ok",
+        "status": first[_column(first, source.status, mapping)] if source.status else "ok",
         "run_s": cost("run_s", math.nan),
         "train_tok": cost("train_tok", 0.0),
         "train_flop": cost("train_flop", 1.0),
@@ -257,8 +263,10 @@ def _configs(
                 if isinstance(axis, Simplex):
                     weights = {d: record[columns[f"{axis.name}.{d}"]] for d in axis.domains}
                     values[axis.name] = _mixture(axis, weights, source.normalise)
-                elif not pd.isna(record[columns[axis.name]]):
-                    values[axis.name] = _scalar(record[columns[axis.name]])
+                    continue
+                cell = record[columns[axis.name]]
+                if isinstance(cell, list) or not pd.isna(cell):
+                    values[axis.name] = _scalar(axis, cell)
             except InputError as err:
                 raise DataError(str(err), mapping, line) from err
         try:
@@ -275,11 +283,15 @@ def _mixture(axis: Simplex, weights: Mapping[str, float], normalise: bool) -> Mi
     return Mixture(weights)
 
 
-def _scalar(value: Any) -> AxisValue:
-    if isinstance(value, str):
-        return tuple(value.split("+")) if "+" in value else value
-    number = float(value)
-    return int(number) if isinstance(value, (int, np.integer)) else number
+def _scalar(axis: Axis, value: Any) -> AxisValue:
+    """Return a cell as a value of its axis, which checks it."""
+    if isinstance(axis, Subset):
+        return tuple(value if isinstance(value, list) else str(value).split("+"))
+    if isinstance(axis, Int) and isinstance(value, float) and value.is_integer():
+        return int(value)  # a column with empty cells is one of floats
+    if isinstance(value, (str, list)):
+        return str(value)
+    return int(value) if isinstance(axis, Int) and float(value).is_integer() else float(value)
 
 
 def _column(frame: pd.DataFrame, name: str, where: Path) -> str:
