@@ -112,6 +112,8 @@ class TableHeader:
                 raise DataError(
                     f"got a metric called {name!r}, which is the name of another column"
                 )
+        if "loss" in names and "se" in dict(self.domains):
+            raise DataError("got a metric 'loss' and a domain 'se', both with a column loss.se")
         for target in self.targets:
             self._check(target)
 

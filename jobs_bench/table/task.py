@@ -53,7 +53,7 @@ class TableTask:
             raise OptionError(f"table {header.name} has no fitted surrogate: run `table fit` on it")
         self.replay: Replay = Pool(table, self._target, part) if surrogate is None else surrogate
         capabilities: set[Capability] = {"resume", "curves"}
-        if any(c.startswith("loss.") for c in table.points.columns):
+        if header.domains and all(f"loss.{d}" in table.points for d, _ in header.domains):
             capabilities.add("domain_losses")
         oracle = header.metric(self._target.oracle or self._target.metric)
         self._info = TaskInfo(
