@@ -14,9 +14,7 @@ LOSS = TableMetric("loss", higher_is_better=False, high=float("inf"), unit="nats
 HIDDEN = TableMetric("hidden_loss", higher_is_better=False, high=float("inf"), at="horizon")
 
 
-def synthetic_table(
-    configs: int = 30, seeds: int = 2, problem: Synthetic | None = None
-) -> Table:
+def synthetic_table(configs: int = 30, seeds: int = 2, problem: Synthetic | None = None) -> Table:
     """Return a sound table with one target, ``goal``, whose oracle column is free of noise.
 
     Args:
