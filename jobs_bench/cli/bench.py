@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -207,31 +207,24 @@ class _Crew:
             raise self._error
 
     def _serve(self) -> None:
+        """Feed one worker until nothing is left or something went wrong."""
         env = {**os.environ, **dict.fromkeys(THREADS, "1")}
-        worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs_bench.cli.bench_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
-        assert worker.stdin is not None  # both were asked for
-        assert worker.stdout is not None
+        command = [sys.executable, "-P", "-m", "jobs_bench.cli.bench_worker"]
+        pipe = subprocess.PIPE
         try:
-            while self._error is None:
-                try:
-                    order = self._queue.get_nowait()
-                except queue.Empty:
-                    return
-                message = {f: getattr(order, f) for f in StudyOrder.__dataclass_fields__}
-                worker.stdin.write(json.dumps(message) + "\n")
-                worker.stdin.flush()
-                self._take(worker.stdout.readline(), order)
+            with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env) as worker:
+                assert worker.stdin is not None  # both were asked for
+                assert worker.stdout is not None
+                while self._error is None and not self._queue.empty():
+                    try:
+                        order = self._queue.get_nowait()
+                    except queue.Empty:
+                        return
+                    worker.stdin.write(json.dumps(asdict(order)) + "\n")
+                    worker.stdin.flush()
+                    self._take(worker.stdout.readline(), order)
         except BrokenPipeError:
             self._stop(WorkerError("a worker of the bench died; what was finished is kept"))
-        finally:
-            worker.stdin.close()
-            worker.wait()
 
     def _take(self, line: str, order: StudyOrder) -> None:
         if not line:

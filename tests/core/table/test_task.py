@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -57,13 +56,13 @@ def _evaluator(task: Task) -> TableEvaluator:
 
 
 @pytest.fixture(params=["pool", "dev", "surrogate"])
-def task(request: pytest.FixtureRequest) -> Iterator[TableTask]:
+def task(request: pytest.FixtureRequest) -> TableTask:
     kinds = {
         "pool": lambda: TableTask(_table()),
         "dev": lambda: TableTask(_table(), part="dev"),
         "surrogate": _surrogate,
     }
-    yield kinds[request.param]()
+    return kinds[request.param]()
 
 
 def test_the_task_contract_is_met(task: TableTask) -> None:
