@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from jobs_bench.table.design import design, part_of
@@ -37,7 +39,8 @@ def synthetic_table(configs: int = 30, seeds: int = 2, problem: Synthetic | None
         full_run_s=10.0,
     )
     drawn = design(problem.space, configs, seed=1)
-    trials, points = [], []
+    trials: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
     for seed in range(seeds):
         for number, config in enumerate(drawn):
             outcome = problem.run(Segment(0, config, 0, steps[-1], 1000 * seed + number))

@@ -24,7 +24,7 @@ def _trials(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Damage:
     return lambda table: replace(table, trials=change(table.trials.copy()))
 
 
-def _set(column: str, row: int, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def _set(column: str, row: int, value: float | str) -> Callable[[pd.DataFrame], pd.DataFrame]:
     def change(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[row, column] = value
         return frame
