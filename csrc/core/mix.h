@@ -21,26 +21,73 @@ struct Node {
   int64_t b;
 };
 
+// A stretch of a stratified stream between two exhausted domains: its first position, its tree.
+struct Phase {
+  int64_t start;
+  int64_t root;
+};
+
+// A stream ready for drawing: what lies behind the pointers belongs to someone else.
+struct StreamView {
+  const Node* nodes;
+  const Phase* phases;   // in order of start, the first at 0
+  const int64_t* bases;  // (phases, domains): counts at the start of each phase
+  const int64_t* edges;  // cumulative weights, sum 2^30
+  const int64_t* sizes;  // rows of each domain
+  int64_t count;         // phases
+  int64_t domains;
+  uint64_t seed;
+  bool stratified;
+};
+
 struct Place {
   int64_t domain;
   int64_t count;
 };
 
-// round(t * left / total), exact for t up to 2^60 and weights up to 2^30
-JB_HOST_DEVICE inline int64_t gone_left(int64_t t, int64_t left, int64_t total) {
-  return (t / total) * left + ((t % total) * left + total / 2) / total;
+// How many of t positions go left, round(t * left / total), and whether the next one does.
+struct Split {
+  int64_t before;
+  bool left;
+};
+
+// Exact for t up to 2^60 and weights up to 2^30.
+JB_HOST_DEVICE inline Split split_at(const Node& n, int64_t t) {
+  const auto left = static_cast<uint64_t>(n.left), total = static_cast<uint64_t>(n.total);
+  auto u = static_cast<uint64_t>(t);
+  uint64_t whole = 0;
+  if (u >> 32) {
+    whole = u / total * left;
+    u %= total;
+  }
+  const uint64_t scaled = u * left + total / 2;
+  const uint64_t part = scaled / total;
+  return {static_cast<int64_t>(whole + part), scaled - part * total + left >= total};
 }
 
-// Domain at a position, and how often it came before.
+// Domain at a position of a tree, and how often it came before.
 JB_HOST_DEVICE inline Place split_down(const Node* nodes, int64_t node, int64_t t) {
   while (node >= 0) {
     const Node& n = nodes[node];
-    const int64_t before = gone_left(t, n.left, n.total);
-    const bool left = gone_left(t + 1, n.left, n.total) > before;
-    t = left ? before : t - before;
-    node = left ? n.a : n.b;
+    const Split split = split_at(n, t);
+    t = split.left ? split.before : t - split.before;
+    node = split.left ? n.a : n.b;
   }
   return {-node - 1, t};
+}
+
+// The phase that holds a position.
+JB_HOST_DEVICE inline int64_t phase_of(const StreamView& s, int64_t at) {
+  int64_t p = s.count - 1;
+  while (s.phases[p].start > at) --p;
+  return p;
+}
+
+// Domain at a position of a stratified stream, and how often it came before.
+JB_HOST_DEVICE inline Place place_at(const StreamView& s, int64_t at) {
+  const int64_t p = phase_of(s, at);
+  const Place place = split_down(s.nodes, s.phases[p].root, at - s.phases[p].start);
+  return {place.domain, place.count + s.bases[p * s.domains + place.domain]};
 }
 
 JB_HOST_DEVICE inline uint32_t mix32(uint32_t x) {
@@ -55,50 +102,74 @@ JB_HOST_DEVICE inline int half_bits(uint64_t size) {
   return ((bits < 2 ? 2 : bits) + 1) / 2;
 }
 
-// Row at a count: a permutation of 0 .. size - 1, keyed by (seed, domain, epoch).
-JB_HOST_DEVICE inline int64_t permute(int64_t count, int64_t size, uint64_t seed, int64_t domain) {
-  const int half = half_bits(static_cast<uint64_t>(size));
-  const uint64_t mask = (uint64_t{1} << half) - 1;
-  const uint64_t epoch = static_cast<uint64_t>(count / size);
+struct RoundKeys {
+  uint32_t word[8];
+};
+
+JB_HOST_DEVICE inline RoundKeys round_keys(uint64_t epoch, uint64_t seed, int64_t domain) {
   const uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-  uint32_t keys[8];
+  RoundKeys keys;
   for (uint32_t block = 0; block < 2; ++block) {
     const Words4 counter = {{static_cast<uint32_t>(epoch), static_cast<uint32_t>(epoch >> 32),
                              static_cast<uint32_t>(2 * domain) + block, kStratified}};
     const Words4 words = philox(counter, k0, k1);
-    for (int i = 0; i < 4; ++i) keys[4 * block + i] = words.w[i];
+    for (int i = 0; i < 4; ++i) keys.word[4 * block + i] = words.w[i];
   }
-  uint64_t v = static_cast<uint64_t>(count % size);
+  return keys;
+}
+
+// A permutation of 0 .. size - 1: a Feistel network on 2 * half bits, walked until below size.
+JB_HOST_DEVICE inline int64_t permute(uint64_t v, uint64_t size, int half, const RoundKeys& keys) {
+  const uint64_t mask = (uint64_t{1} << half) - 1;
   do {
     uint64_t a = v >> half, b = v & mask;
     for (int r = 0; r < kRounds; ++r) {
-      const uint64_t f = mix32(static_cast<uint32_t>(b) ^ keys[r]) & mask;
-      const uint64_t next = a ^ f;
+      const uint64_t next = a ^ (mix32(static_cast<uint32_t>(b) ^ keys.word[r]) & mask);
       a = b;
       b = next;
     }
     v = (a << half) | b;
-  } while (v >= static_cast<uint64_t>(size));
+  } while (v >= size);
   return static_cast<int64_t>(v);
 }
 
-// Domain and row drawn independently, with replacement. edges: cumulative weights, sum 2^30.
-JB_HOST_DEVICE inline void draw_iid(const int64_t* edges, const int64_t* sizes, int64_t domains,
-                                    uint64_t seed, int64_t at, int64_t* domain, int64_t* row) {
+struct Drawn {
+  int64_t domain;
+  int64_t row;
+};
+
+// Domain and row drawn independently, with replacement.
+JB_HOST_DEVICE inline Drawn draw_iid(const StreamView& s, int64_t at) {
   const uint64_t u = static_cast<uint64_t>(at);
   const Words4 counter = {{static_cast<uint32_t>(u), static_cast<uint32_t>(u >> 32), 0, kIid}};
-  const Words4 w = philox(counter, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
-  const int64_t draw =
-      static_cast<int64_t>(((static_cast<uint64_t>(w.w[1]) << 32) | w.w[0]) >> 34);
-  int64_t d = 0;
-  while (d + 1 < domains && draw >= edges[d]) ++d;
+  const Words4 w =
+      philox(counter, static_cast<uint32_t>(s.seed), static_cast<uint32_t>(s.seed >> 32));
+  const int64_t draw = static_cast<int64_t>(((static_cast<uint64_t>(w.w[1]) << 32) | w.w[0]) >> 34);
+  int64_t d = 0, high = s.domains - 1;  // the first domain whose edge is above the draw
+  while (d < high) {
+    const int64_t middle = (d + high) / 2;
+    if (draw < s.edges[middle]) {
+      high = middle;
+    } else {
+      d = middle + 1;
+    }
+  }
   // high half of word * size: Lemire's range reduction, from 32-bit parts
-  const uint64_t size = static_cast<uint64_t>(sizes[d]);
+  const uint64_t size = static_cast<uint64_t>(s.sizes[d]);
   const uint64_t s0 = size & 0xFFFFFFFFu, s1 = size >> 32;
   const uint64_t cross = ((w.w[2] * s0) >> 32) + w.w[3] * s0;
   const uint64_t upper = (cross & 0xFFFFFFFFu) + w.w[2] * s1;
-  *domain = d;
-  *row = static_cast<int64_t>((cross >> 32) + (upper >> 32) + w.w[3] * s1);
+  return {d, static_cast<int64_t>((cross >> 32) + (upper >> 32) + w.w[3] * s1)};
+}
+
+// Domain and row at a position of any stream.
+JB_HOST_DEVICE inline Drawn draw_at(const StreamView& s, int64_t at) {
+  if (!s.stratified) return draw_iid(s, at);
+  const Place place = place_at(s, at);
+  const uint64_t count = static_cast<uint64_t>(place.count);
+  const uint64_t size = static_cast<uint64_t>(s.sizes[place.domain]);
+  const RoundKeys keys = round_keys(count / size, s.seed, place.domain);
+  return {place.domain, permute(count % size, size, half_bits(size), keys)};
 }
 
 }  // namespace jobs_bench

@@ -14,11 +14,15 @@ lib = torch.library.Library("jobs_bench", "DEF")
 
 NATIVE_OPS = (
     "mix_indices",
+    "mix_counts",
+    "mix_batch",
+    "mix_pack",
     "gp_kernel",
     "gp_kernel_backward",
     "gp_mll",
     "gp_condition",
     "gp_posterior",
+    "gp_fit",
 )
 
 

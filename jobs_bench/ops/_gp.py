@@ -1,58 +1,26 @@
 """Gaussian process regression: covariances, likelihood with all gradients, posterior.
 
-A covariance is a Matern or Gaussian function of the scaled distance over the smooth columns, times
-``exp(-sum of w_k over the named columns that differ)``, times an outputscale. Further factors
-multiply what `gp_kernel` returns. Prior mean: a constant. What each operator computes is in
-`jobs_bench.ops._gp_reference`, how they are registered in `jobs_bench.ops._gp_operators`; there is
-no second derivative.
+What covariances there are is in `jobs_bench.ops._gp_spec`. Prior mean: a constant. What each
+operator computes is in `jobs_bench.ops._gp_reference`, how they are registered in
+`jobs_bench.ops._gp_operators`; there is no second derivative.
 
 Every function takes one model, ``theta`` of shape ``(P,)``, or M of them, ``(M, P)``, at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
 from jobs_bench.ops import _gp_operators as _gp_operators  # registers them
-from jobs_bench.ops._gp_reference import KINDS, check_finite, check_noise, check_theta
-
-
-@dataclass(frozen=True)
-class GpSpec:
-    """Which covariance, over which columns.
-
-    Attributes:
-        kind: ``matern12``, ``matern32``, ``matern52`` or ``rbf``.
-        smooth: Columns with a lengthscale each.
-        names: Columns whose values only differ or not, with a Hamming weight each.
-    """
-
-    kind: str
-    smooth: tuple[int, ...]
-    names: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise DataError(f"got kind {self.kind!r}; wanted one of {', '.join(KINDS)}")
-        columns = self.smooth + self.names
-        if len(set(columns)) != len(columns) or any(k < 0 for k in columns):
-            raise DataError(f"got columns {columns}; wanted distinct ones, at least 0")
-
-    @property
-    def size(self) -> int:
-        """Return P, the length of ``theta``: lengthscales, Hamming weights, outputscale."""
-        return len(self.smooth) + len(self.names) + 1
-
-    @property
-    def args(self) -> tuple[int, list[int], list[int]]:
-        """Return what the operators take."""
-        return KINDS.index(self.kind), list(self.smooth), list(self.names)
+from jobs_bench.ops._backend import native_backends
+from jobs_bench.ops._gp_reference import check_fidelity, check_finite, check_noise, check_theta
+from jobs_bench.ops._gp_spec import GpSpec
 
 
 class GpLikelihood(NamedTuple):
@@ -114,20 +82,47 @@ def _fit(name: str, t: Tensor, *shapes: Sequence[int]) -> Tensor:
 
 def _models(theta: Tensor, spec: GpSpec) -> Tensor:
     theta = _fit("theta", theta, (spec.size,), (-1, spec.size))
-    models = theta.unsqueeze(0) if theta.ndim == 1 else theta
-    check_theta(models, spec.smooth)
-    return models
+    return theta.unsqueeze(0) if theta.ndim == 1 else theta
 
 
 def _rows(name: str, X: Tensor, like: Tensor, spec: GpSpec, d: int = -1) -> Tensor:
     """Return rows with a leading dimension, given parameters `like` ``(P,)`` or ``(M, P)``."""
     shapes = [(-1, d)] if like.ndim == 1 else [(-1, d), (like.shape[0], -1, d)]
     X = _fit(name, X, *shapes)
-    top = max(spec.smooth + spec.names, default=-1)
-    if top >= X.shape[-1]:
-        raise DataError(f"got {name} {tuple(X.shape)}; wanted more than {top} columns")
-    check_finite(**{name: X})
+    if X.shape[-1] < spec.width:
+        raise DataError(f"got {name} {tuple(X.shape)}; wanted at least {spec.width} columns")
     return X.unsqueeze(0) if X.ndim == 2 else X
+
+
+def _check_rows(name: str, X: Tensor, spec: GpSpec) -> None:
+    check_finite(**{name: X})
+    check_fidelity(name, X, spec)
+
+
+def _run(op: Any, check: Callable[[], None], *args: object) -> Any:
+    """Return what an operator makes of arguments of which `check` raises what is out of range.
+
+    The compiled CPU operators check too, many times faster, but name things less well: theirs is
+    left to find that something is wrong, and `check` to say what.
+    """
+    tensors = [x for x in args if isinstance(x, Tensor)]
+    if not (_native_cpu() and all(t.device.type == "cpu" for t in tensors)):
+        check()
+        return op(*args)
+    try:
+        if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+            return op(*args)
+        with torch._C._AutoDispatchBelowAutograd():  # which is Python, and half of a small call
+            return op(*args)
+    except RuntimeError:
+        check()
+        raise
+
+
+@cache
+def _native_cpu() -> bool:
+    """Return whether the compiled CPU operators are there."""
+    return "CPU" in native_backends()
 
 
 def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
@@ -136,7 +131,7 @@ def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
     Args:
         X1: ``(n, d)``; with M models also ``(M, n, d)``.
         X2: ``(m, d)``, likewise.
-        theta: ``(P,)`` or ``(M, P)``: lengthscales > 0, Hamming weights >= 0, outputscale > 0.
+        theta: ``(P,)`` or ``(M, P)``: what `GpSpec.parameters` lists.
         spec: Of the covariance.
 
     Returns:
@@ -148,7 +143,13 @@ def gp_kernel(X1: Tensor, X2: Tensor, theta: Tensor, spec: GpSpec) -> Tensor:
     models = _models(theta, spec)
     a = _rows("X1", X1, theta, spec)
     b = _rows("X2", X2, theta, spec, a.shape[-1])
-    out: Tensor = torch.ops.jobs_bench.gp_kernel.default(a, b, models, *spec.args)
+
+    def check() -> None:
+        check_theta(models, spec)
+        _check_rows("X1", a, spec)
+        _check_rows("X2", b, spec)
+
+    out: Tensor = _run(torch.ops.jobs_bench.gp_kernel.default, check, a, b, models, spec.code)
     return out.squeeze(0) if theta.ndim == 1 else out
 
 
@@ -168,9 +169,16 @@ def _data(
         _fit("y", y, (n,), (M, n))
         _fit("noise", noise, (M, 1), (M, n))
         _fit("mean", mean, (M,))
+    return rows, y.unsqueeze(0) if y.ndim == 1 else y, models, noise, mean
+
+
+def _check_data(
+    X: Tensor, y: Tensor, theta: Tensor, noise: Tensor, mean: Tensor, spec: GpSpec
+) -> None:
+    check_theta(theta, spec)
+    _check_rows("X", X, spec)
     check_finite(y=y, mean=mean)
     check_noise(noise)
-    return rows, y.unsqueeze(0) if y.ndim == 1 else y, models, noise, mean
 
 
 def gp_mll(
@@ -185,8 +193,8 @@ def gp_mll(
 ) -> GpLikelihood:
     """Return the log marginal likelihood, a sum over points, and all its gradients.
 
-    Where the covariance is not positive definite, jitter of 1e-10, 1e-8 or 1e-6 outputscales goes
-    onto its diagonal; the value, the gradients and `GpLikelihood.jitter` say so.
+    Where the covariance is not positive definite, jitter of 1e-10, 1e-8 or 1e-6 times the sum of
+    outputscales goes onto its diagonal; the value, the gradients and `GpLikelihood.jitter` say so.
 
     Args:
         X: ``(n, d)``; with M models also ``(M, n, d)``.
@@ -203,7 +211,8 @@ def gp_mll(
     """
     args = _data(X, y, theta, noise, mean, spec)
     wanted = X.requires_grad if x_grad is None else x_grad
-    out = torch.ops.jobs_bench.gp_mll.default(*args, *spec.args, wanted)
+    op = torch.ops.jobs_bench.gp_mll.default
+    out = _run(op, lambda: _check_data(*args, spec), *args, spec.code, wanted)
     value, jitter, gX, gy, gtheta, gnoise, gmean = out
     if theta.ndim > 1:
         return GpLikelihood(value, jitter, gX, gy, gtheta, gnoise, gmean)
@@ -216,8 +225,9 @@ def gp_condition(
 ) -> GpState:
     """Return the models after their data; arguments and errors are those of `gp_mll`."""
     rows, y, models, noise, mean = (t.detach() for t in _data(X, y, theta, noise, mean, spec))
+    args = rows, y, models, noise, mean
     op = torch.ops.jobs_bench.gp_condition.default
-    inverse, alpha, jitter = op(rows, y, models, noise, mean, *spec.args)
+    inverse, alpha, jitter = _run(op, lambda: _check_data(*args, spec), *args, spec.code)
     return GpState(rows, models, mean, inverse, alpha, jitter, spec, theta.ndim == 1)
 
 
@@ -238,5 +248,6 @@ def gp_posterior(state: GpState, Xq: Tensor) -> tuple[Tensor, Tensor]:
     rows = _rows("Xq", Xq, like, state.spec, state.X.shape[-1])
     op = torch.ops.jobs_bench.gp_posterior.default
     X, theta, mean, inverse, alpha = state[:5]
-    mu, variance, _, _ = op(rows, X, theta, mean, inverse, alpha, *state.spec.args)
+    args = rows, X, theta, mean, inverse, alpha, state.spec.code
+    mu, variance, _, _ = _run(op, lambda: _check_rows("Xq", rows, state.spec), *args)
     return (mu[0], variance[0]) if state.single else (mu, variance)

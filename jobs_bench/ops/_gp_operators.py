@@ -13,7 +13,7 @@ from torch import Tensor
 from jobs_bench.ops import _gp_reference as reference
 from jobs_bench.ops._backend import lib
 
-_SPEC = "int kind, int[] smooth, int[] names"
+_SPEC = "int[] spec"
 lib.define(f"gp_kernel(Tensor X1, Tensor X2, Tensor theta, {_SPEC}) -> Tensor")
 lib.define(
     f"gp_kernel_backward(Tensor grad, Tensor X1, Tensor X2, Tensor theta, {_SPEC}, bool x_grad)"
@@ -28,6 +28,7 @@ lib.define(
     "gp_posterior(Tensor Xq, Tensor X, Tensor theta, Tensor mean, Tensor inverse, Tensor alpha,"
     f" {_SPEC}) -> (Tensor, Tensor, Tensor, Tensor)"
 )
+lib.define("gp_lanes(int lanes) -> bool")  # for tests; without a reference
 for _name, _plain in (
     ("gp_kernel", reference.covariance),
     ("gp_kernel_backward", reference.covariance_backward),
@@ -83,15 +84,15 @@ def _like(grad: Tensor, x: Tensor) -> Tensor:
 def _kernel_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     del output
     ctx.save_for_backward(*inputs[:3])
-    ctx.spec = inputs[3:]
+    ctx.spec = inputs[3]
 
 
 def _kernel_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     X1, X2, theta = ctx.saved_tensors
     op = torch.ops.jobs_bench.gp_kernel_backward.default
     x_grad = any(ctx.needs_input_grad[:2])
-    gX1, gX2, gtheta = op(grad, X1, X2, theta, *ctx.spec, x_grad)
-    return _like(gX1, X1), _like(gX2, X2), gtheta, None, None, None
+    gX1, gX2, gtheta = op(grad, X1, X2, theta, ctx.spec, x_grad)
+    return _like(gX1, X1), _like(gX2, X2), gtheta, None
 
 
 def _mll_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -106,7 +107,7 @@ def _mll_backward(ctx: Any, grad: Tensor, *_: object) -> tuple[Tensor | None, ..
         raise RuntimeError("gp_mll: got x_grad=False and an X that wants a gradient")
     g = grad.unsqueeze(-1)
     gX = _like(gX * g.unsqueeze(-1), X) if ctx.x_grad else None
-    return gX, _like(gy * g, y), gtheta * g, gnoise * g, gmean * grad, None, None, None, None
+    return gX, _like(gy * g, y), gtheta * g, gnoise * g, gmean * grad, None, None
 
 
 def _posterior_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -121,7 +122,7 @@ def _posterior_backward(
     if any(ctx.needs_input_grad[1:]):
         raise RuntimeError("gp_posterior: gradients exist with respect to Xq only")
     grad = mean.unsqueeze(-1) * mean_x + variance.unsqueeze(-1) * variance_x
-    return (_like(grad, Xq), *[None] * 8)
+    return (_like(grad, Xq), *[None] * 6)
 
 
 def _refuse(*_: object) -> tuple[Tensor | None, ...]:

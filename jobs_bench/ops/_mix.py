@@ -1,116 +1,38 @@
 """Which row of which domain stands at a position of a training stream.
 
-The stream of a trial is a pure function of (seed, position, weights, sizes): no state, so that
-resuming, packing, sharding and the device change nothing.
+The stream of a trial is a pure function of (seed, position, weights, sizes, caps): no state, so
+that resuming, packing, sharding and the device change nothing.
 
-*Stratified* (the default): positions are split down a weight-balanced binary tree of domains with
-integer rounding; after any number of positions a domain's count is within 1.5 of its target. The
-row is the domain's count so far, sent through a permutation keyed by (seed, domain, epoch): every
-row once before any row twice. *iid*: domain and row are drawn independently, with replacement.
-
-All arithmetic after `freeze_weights` is on integers, hence the same on every device.
+*Stratified* (the default): positions are split down a tree of domains (`_mix_tree`); after any
+number of positions a domain's count is within 1.5 of its target. The row is the domain's count so
+far, sent through a permutation keyed by (seed, domain, epoch): every row once before any row
+twice. *iid*: domain and row are drawn independently, with replacement.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs_bench.errors import DataError
 from jobs_bench.ops._backend import lib
+from jobs_bench.ops._mix_tree import (
+    FOREVER,
+    I64,
+    WEIGHT_TOTAL,
+    domain_counts,
+    stratified_domains,
+)
 from jobs_bench.ops._philox import U64, philox, split
-
-I64 = NDArray[np.int64]
-
-WEIGHT_TOTAL = 1 << 30
-"""Sum of frozen weights; positions up to 2**60 stay exact in 64-bit arithmetic."""
 
 ROUNDS = 6
 """Feistel rounds of the row permutation."""
 
 _STRATIFIED, _IID = 0, 1  # stream numbers in the Philox counter
-
-
-def freeze_weights(weights: Sequence[float]) -> list[int]:
-    """Return whole numbers proportional to `weights` that sum to `WEIGHT_TOTAL`.
-
-    Largest remainders; a weight above 0 stays above 0, a weight of 0 stays 0.
-
-    Raises:
-        DataError: A weight that is negative or not finite, or none above 0.
-    """
-    w = np.asarray(weights, dtype=np.float64)
-    if w.ndim != 1 or w.size == 0 or not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
-        raise DataError(f"got mixture weights {list(weights)}; wanted finite, >= 0, not all 0")
-    exact = w / w.sum() * WEIGHT_TOTAL
-    frozen = np.floor(exact).astype(np.int64)
-    frozen[(w > 0) & (frozen == 0)] = 1
-    missing = WEIGHT_TOTAL - int(frozen.sum())
-    if missing > 0:
-        order = np.argsort(-(exact - np.floor(exact)), kind="stable")
-        order = order[w[order] > 0]
-        frozen[order[np.arange(missing) % order.size]] += 1
-    elif missing < 0:
-        frozen[int(np.argmax(frozen))] += missing
-    return [int(x) for x in frozen]
-
-
-@lru_cache(maxsize=256)
-def build_tree(frozen: tuple[int, ...]) -> tuple[tuple[int, int, int, int], ...]:
-    """Return the nodes ``(left weight, weight, left child, right child)`` of the splitting tree.
-
-    The last node is the root; child ``c >= 0`` is a node, ``c < 0`` the domain ``-c - 1``. Domains
-    of weight 0 are absent; a single domain gives no node. It is the Huffman tree of the weights
-    (ties: the older node, domains in order): heavy domains split off near the root, so the rounding
-    of a node shrinks on its way down. Measured worst deviation from the target: 1.30, against 1.62
-    for a balanced tree over domains in their given order.
-    """
-    heap = [(w, d, -d - 1) for d, w in enumerate(frozen) if w > 0]
-    heapq.heapify(heap)
-    nodes: list[tuple[int, int, int, int]] = []
-    while len(heap) > 1:
-        light, _, b = heapq.heappop(heap)
-        heavy, _, a = heapq.heappop(heap)
-        heapq.heappush(heap, (heavy + light, len(frozen) + len(nodes), len(nodes)))
-        nodes.append((heavy, heavy + light, a, b))
-    return tuple(nodes)
-
-
-def _root(frozen: Sequence[int], nodes: Sequence[object]) -> int:
-    """Return the node to start from; with a single domain, that domain."""
-    return len(nodes) - 1 if nodes else -next(d for d, w in enumerate(frozen) if w > 0) - 1
-
-
-def _left(t: I64, left: int, total: int) -> I64:
-    """Return ``round(t * left / total)``, how many of t positions go left; exact to 2**60."""
-    whole, rest = np.divmod(t, total)
-    out: I64 = whole * left + (rest * left + total // 2) // total
-    return out
-
-
-def stratified_domains(frozen: Sequence[int], positions: I64) -> tuple[I64, I64]:
-    """Return ``(domain, count)`` at each position; `count` is how often the domain came before."""
-    nodes = build_tree(tuple(frozen))
-    domain = np.empty(positions.shape, dtype=np.int64)
-    count = np.empty(positions.shape, dtype=np.int64)
-    stack = [(_root(frozen, nodes), np.arange(positions.size), positions)]
-    while stack:
-        node, where, t = stack.pop()
-        if node < 0:
-            domain[where], count[where] = -node - 1, t
-            continue
-        left, total, a, b = nodes[node]
-        before = _left(t, left, total)
-        goes_left = _left(t + 1, left, total) > before
-        stack.append((a, where[goes_left], before[goes_left]))
-        stack.append((b, where[~goes_left], (t - before)[~goes_left]))
-    return domain, count
 
 
 def _word(value: int) -> U64:
@@ -173,7 +95,43 @@ def _iid(frozen: Sequence[int], sizes: Sequence[int], seed: int, at: I64) -> tup
     return domain, row.astype(np.int64)
 
 
-def _check(weights: Tensor, sizes: Tensor, seeds: Sequence[int], starts: Sequence[int]) -> None:
+def check_weights(weights: Tensor, count: int, caps: Sequence[int]) -> None:
+    """Refuse what is no weight matrix of `count` streams, or caps that do not fit it.
+
+    Raises:
+        DataError: Another type, shape or sum than wanted; a drawn domain with a cap of 0.
+    """
+    if weights.dtype != torch.int64 or weights.ndim != 2:
+        raise DataError(
+            f"got weights {tuple(weights.shape)} of {weights.dtype}; wanted (K, D) of torch.int64"
+        )
+    if count != weights.shape[0]:
+        raise DataError(f"got {count} positions for {weights.shape[0]} streams")
+    if bool((weights < 0).any()) or bool((weights.sum(1) != WEIGHT_TOTAL).any()):
+        raise DataError(f"got weights that sum to {weights.sum(1).tolist()}; wanted {WEIGHT_TOTAL}")
+    if not caps:
+        return
+    if len(caps) != weights.shape[1]:
+        raise DataError(f"got {len(caps)} caps; wanted none or {weights.shape[1]}, one a domain")
+    for d, cap in enumerate(caps):
+        if cap <= 0 and bool((weights[:, d] > 0).any()):
+            raise DataError(f"domain {d} has a weight and may be drawn {cap} times; wanted > 0")
+
+
+def check_streams(
+    weights: Tensor,
+    sizes: Tensor,
+    seeds: Sequence[int],
+    starts: Sequence[int],
+    n: int,
+    stratified: bool,
+    caps: Sequence[int],
+) -> None:
+    """Refuse arguments of K streams that do not fit together.
+
+    Raises:
+        DataError: What does not fit, with what was wanted.
+    """
     if weights.dtype != torch.int64 or sizes.dtype != torch.int64:
         raise DataError(f"got dtypes {weights.dtype} and {sizes.dtype}; wanted torch.int64 twice")
     if weights.ndim != 2 or sizes.shape != weights.shape[1:]:
@@ -184,20 +142,76 @@ def _check(weights: Tensor, sizes: Tensor, seeds: Sequence[int], starts: Sequenc
         raise DataError(
             f"got {len(seeds)} seeds and {len(starts)} starts for {weights.shape[0]} streams"
         )
-    if any(not 0 <= s < 1 << 60 for s in starts) or any(not 0 <= s < 1 << 63 for s in seeds):
-        raise DataError(f"got starts {starts}, seeds {seeds}; wanted [0, 2**60) and [0, 2**63)")
-    if bool((weights < 0).any()) or bool((weights.sum(1) != WEIGHT_TOTAL).any()):
-        raise DataError(f"got weights that sum to {weights.sum(1).tolist()}; wanted {WEIGHT_TOTAL}")
+    check_range(seeds, starts, n)
+    if caps and not stratified:
+        raise DataError("got caps on iid draws; wanted them stratified")
+    check_weights(weights, len(seeds), caps)
     empty = ((weights > 0) & (sizes <= 0)).nonzero()
     if empty.numel():
         k, d = empty[0].tolist()
         raise DataError(f"stream {k} draws from domain {d}, which has {int(sizes[d])} rows")
 
 
+def check_range(seeds: Sequence[int], starts: Sequence[int], n: int) -> None:
+    """Refuse seeds, positions and counts outside of their range.
+
+    Raises:
+        DataError: The same with both values.
+    """
+    if n < 0:
+        raise DataError(f"got n={n}; wanted at least 0")
+    if not starts:
+        return
+    if min(starts) < 0 or max(starts) > FOREVER - n or min(seeds) < 0 or max(seeds) >= 1 << 63:
+        raise DataError(
+            f"got starts {list(starts)}, seeds {list(seeds)} for n={n}; "
+            "wanted [0, 2**60 - n] and [0, 2**63)"
+        )
+
+
+def draw(
+    frozen: Sequence[int],
+    sizes: Sequence[int],
+    seed: int,
+    start: int,
+    n: int,
+    stratified: bool,
+    caps: Sequence[int],
+) -> tuple[I64, I64]:
+    """Return ``(domain, row)`` at n positions of one stream; the definition of right."""
+    at = np.arange(n, dtype=np.int64) + start
+    if not stratified:
+        return _iid(frozen, sizes, seed, at)
+    domain, count = stratified_domains(frozen, at, caps)
+    row = np.empty_like(domain)
+    for d in np.unique(domain).tolist():
+        here = domain == d
+        row[here] = permute(count[here], sizes[d], seed, d)
+    return domain, row
+
+
+def call(op: Callable[..., Any], *args: object) -> Any:
+    """Return what a native operator or class returns.
+
+    Raises:
+        DataError: What the native operator refuses; the reference raises it by itself.
+    """
+    try:
+        return op(*args)
+    except RuntimeError as err:
+        message = str(err)
+        if not any(
+            name in message for name in ("mix_", "CorpusStream")
+        ):  # not one of our own sentences
+            raise
+        raise DataError(message) from err
+
+
 lib.define(
-    "mix_indices(Tensor weights, Tensor sizes, int[] seeds, int[] starts, int n, bool stratified)"
-    " -> (Tensor, Tensor)"
+    "mix_indices(Tensor weights, Tensor sizes, int[] seeds, int[] starts, int n, bool stratified,"
+    " int[] caps=[]) -> (Tensor, Tensor)"
 )
+lib.define("mix_counts(Tensor weights, int[] positions, int[] caps=[]) -> Tensor")
 
 
 def reference_mix_indices(
@@ -207,40 +221,52 @@ def reference_mix_indices(
     starts: Sequence[int],
     n: int,
     stratified: bool,
+    caps: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return what `mix_indices` returns; the definition of right."""
-    _check(weights, sizes, seeds, starts)
+    check_streams(weights, sizes, seeds, starts, n, stratified, caps)
     domains = np.empty((weights.shape[0], n), dtype=np.int64)
     rows = np.empty_like(domains)
     rows_of = [int(s) for s in sizes.tolist()]
     for k, frozen in enumerate(weights.tolist()):
-        at = np.arange(n, dtype=np.int64) + starts[k]
-        if not stratified:
-            domains[k], rows[k] = _iid(frozen, rows_of, seeds[k], at)
-            continue
-        domains[k], count = stratified_domains(frozen, at)
-        for d in np.unique(domains[k]).tolist():
-            here = domains[k] == d
-            rows[k, here] = permute(count[here], rows_of[d], seeds[k], d)
+        domains[k], rows[k] = draw(frozen, rows_of, seeds[k], starts[k], n, stratified, caps)
     device = weights.device
     return torch.from_numpy(domains).to(device), torch.from_numpy(rows).to(device)
 
 
+def reference_mix_counts(
+    weights: Tensor, positions: Sequence[int], caps: Sequence[int] = ()
+) -> Tensor:
+    """Return what `mix_counts` returns; the definition of right."""
+    check_weights(weights, len(positions), caps)
+    counts = [
+        domain_counts(frozen, at, caps)
+        for frozen, at in zip(weights.tolist(), positions, strict=True)
+    ]
+    return torch.tensor(counts, dtype=torch.int64, device=weights.device).reshape(weights.shape)
+
+
 lib.impl("mix_indices", reference_mix_indices, "CompositeExplicitAutograd")
+lib.impl("mix_counts", reference_mix_counts, "CompositeExplicitAutograd")
 
 
 @torch.library.register_fake("jobs_bench::mix_indices", lib=lib)
-def _fake(
+def _fake_indices(
     weights: Tensor,
     sizes: Tensor,
     seeds: Sequence[int],
     starts: Sequence[int],
     n: int,
-    stratified: bool,
+    *_: object,
 ) -> tuple[Tensor, Tensor]:
-    del sizes, seeds, starts, stratified
+    del sizes, seeds, starts
     out = weights.new_empty((weights.shape[0], n))
     return out, torch.empty_like(out)
+
+
+@torch.library.register_fake("jobs_bench::mix_counts", lib=lib)
+def _fake_counts(weights: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(weights)
 
 
 def mix_indices(
@@ -251,6 +277,7 @@ def mix_indices(
     n: int,
     *,
     stratified: bool = True,
+    caps: Sequence[int] = (),
 ) -> tuple[Tensor, Tensor]:
     """Return ``(domain, row)``, each ``(K, n)`` int64: n positions of K streams.
 
@@ -258,35 +285,37 @@ def mix_indices(
         weights: ``(K, D)`` int64 from `freeze_weights`; a domain of weight 0 is never drawn.
         sizes: ``(D,)`` int64 rows of each domain, above 0 where any weight is.
         seeds: K numbers of ``[0, 2**63)``.
-        starts: First position of each stream, ``[0, 2**60)``: the step times the rows a step.
+        starts: First position of each stream, ``[0, 2**60 - n]``: the step times the rows a step.
         n: Positions, at least 0.
         stratified: See the module; ``False``: iid with replacement.
+        caps: How often each domain may be drawn (`epoch_caps`), or none; stratified only.
 
     Raises:
-        DataError: Arguments that do not fit together.
+        DataError: Arguments that do not fit together, or positions after the end of a stream.
     """
-    _check(weights, sizes, seeds, starts)
+    check_streams(weights, sizes, seeds, starts, n, stratified, caps)
     op = torch.ops.jobs_bench.mix_indices.default
-    domain, row = op(weights, sizes, list(seeds), list(starts), n, stratified)
+    domain, row = call(op, weights, sizes, list(seeds), list(starts), n, stratified, list(caps))
     return domain, row
 
 
-def mix_counts(frozen: Sequence[int], positions: int) -> list[int]:
-    """Return how often each domain stands in the first `positions` of a stratified stream.
+def mix_counts(weights: Tensor, positions: Sequence[int], *, caps: Sequence[int] = ()) -> Tensor:
+    """Return ``(K, D)`` int64: how often each domain stands before a position of K streams.
+
+    For stratified streams, at any position at the same cost: the realised mixture of a run.
 
     Args:
-        frozen: ``D`` weights from `freeze_weights`.
-        positions: ``[0, 2**60)``.
+        weights: ``(K, D)`` int64 from `freeze_weights`.
+        positions: K numbers of ``[0, 2**60]``: steps times the rows a step.
+        caps: As `mix_indices` has them.
+
+    Raises:
+        DataError: Arguments that do not fit together, or positions after the end of a stream.
     """
-    nodes = build_tree(tuple(frozen))
-    counts = [0] * len(frozen)
-    stack = [(_root(frozen, nodes), positions)]
-    while stack:
-        node, t = stack.pop()
-        if node < 0:
-            counts[-node - 1] = t
-            continue
-        left, total, a, b = nodes[node]
-        gone = int(_left(np.asarray(t, dtype=np.int64), left, total))
-        stack += [(a, gone), (b, t - gone)]
+    check_weights(weights, len(positions), caps)
+    if any(not 0 <= p <= FOREVER for p in positions):
+        raise DataError(f"got positions {list(positions)}; wanted [0, 2**60]")
+    counts: Tensor = call(
+        torch.ops.jobs_bench.mix_counts.default, weights, list(positions), list(caps)
+    )
     return counts

@@ -20,14 +20,13 @@ CHEAPER: dict[str, dict[str, Any]] = {
     "bo": {"n_init": 2},
     "mf_bo": {"n_init": 2, "levels": 2},
     "jobs_paper": {"epochs": 10, "short": 0.4},
+    "regmix": {"regressor": "ridge"},
 }
 
 
-def _maker(name: str, base: Any = None) -> Callable[[], Strategy]:
+def _maker(name: str, **more: Any) -> Callable[[], Strategy]:
     factory = INSTALLED[name].load()
-    options = dict(CHEAPER.get(name, {}))
-    if base is not None:
-        options["base"] = base
+    options = {**CHEAPER.get(name, {}), **more}
     return lambda: factory(**options)
 
 
@@ -38,7 +37,7 @@ def _wraps(name: str) -> bool:
 @pytest.mark.parametrize("name", sorted(INSTALLED))
 def test_contract(name: str) -> None:
     if _wraps(name):
-        check_strategy(_maker(name, Random))
+        check_strategy(_maker(name, base=Random))
     else:
         check_strategy(_maker(name), quick=name in CHEAPER)
 
@@ -47,4 +46,16 @@ def test_contract(name: str) -> None:
 @pytest.mark.parametrize("base", ["hyperband", "bo"])
 def test_wrapped(name: str, base: str) -> None:
     inner = Hyperband if base == "hyperband" else _maker("bo")
-    check_strategy(_maker(name, inner), quick=True)
+    check_strategy(_maker(name, base=inner), quick=True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sampler"),
+    [("hyperband", "sobol"), ("sh", "sobol"), ("pasha", "sobol"), ("asha", "bo")],
+)
+def test_any_sampler_under_any_rung_rule(rule: str, sampler: str) -> None:
+    check_strategy(_maker(rule, sampler=_maker(sampler)), quick=True)
+
+
+def test_stopping_rule() -> None:
+    check_strategy(_maker("asha", rule="stopping"))

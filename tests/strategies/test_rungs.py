@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from jobs_bench.errors import CapabilityError, OptionError
 from jobs_bench.fidelity import Fidelity
 from jobs_bench.runner.machine import Machine
-from jobs_bench.strategy.contract import AskContext
+from jobs_bench.space.axes import Categorical, Float
+from jobs_bench.space.configuration import Mixture
+from jobs_bench.space.native import NativeEncoding
+from jobs_bench.space.simplex import Simplex
+from jobs_bench.space.space import Space
+from jobs_bench.strategy.contract import AskContext, Problem
 from jobs_bench.strategy.history import History
 from jobs_bench.testing.synthetic import Synthetic, small_space
-from jobs_bench.trial import Outcome, Point, Resume, Segment, Start, Value
+from jobs_bench.trial import Outcome, Point, Proposal, Resume, Retire, Segment, Start, Value
+from jobs_bench_strategies.random import Random
 from jobs_bench_strategies.rungs._core import Rung, bracket, judge
+from jobs_bench_strategies.rungs._evolution import Evolution
+from jobs_bench_strategies.rungs._kde import Density, Kde
 from jobs_bench_strategies.rungs.asha import Asha
 from jobs_bench_strategies.rungs.hyperband import Hyperband
+from jobs_bench_strategies.rungs.pasha import Pasha, crossing_noise, settled_order
+from jobs_bench_strategies.rungs.sh import Sh
 
 STEPS = (1, 3, 9, 27, 81)
 
 
 def _history(scores: dict[int, list[float]], failed: tuple[int, ...] = ()) -> History:
-    """Return trials with scores at the first steps; a failed one fails on its last segment."""
+    """Return trials with scores at the first of `STEPS`; a failed one fails on its last segment."""
+    return _steps_history(scores, STEPS, failed)
+
+
+def _steps_history(
+    scores: dict[int, list[float]], steps: tuple[int, ...], failed: tuple[int, ...] = ()
+) -> History:
     history = History()
     for trial_id, values in scores.items():
         config = small_space().sample(np.random.default_rng(trial_id))
         start = 0
-        for step, score in zip(STEPS, values, strict=False):
+        for step, score in zip(steps, values, strict=False):
             segment = Segment(trial_id, config, start, step, 0)
-            history.open(segment, {"bracket": 0, "rung": STEPS.index(step)})
-            last = trial_id in failed and step == STEPS[len(values) - 1]
+            history.open(segment, {"bracket": 0, "rung": steps.index(step)})
+            last = trial_id in failed and step == steps[len(values) - 1]
             points = () if last else (Point(step, Value(score)),)
             history.close(Outcome(segment, "diverged" if last else "ok", points, ()))
             start = step
@@ -146,3 +164,124 @@ def test_needs_resuming(make: type[Hyperband] | type[Asha]) -> None:
 def test_refuses_a_rung_that_is_not() -> None:
     with pytest.raises(OptionError, match="min_rung=9"):
         Asha(min_rung=9).setup(Synthetic().problem())
+
+
+def test_stopping_decides_on_arrival() -> None:
+    asha = Asha(eta=3, rule="stopping")
+    asha.setup(Synthetic(fidelity=Fidelity(STEPS)).problem("100x"))
+    # the first to arrive is the best third of one, rounded up
+    (resume,) = asha.ask(1, _context(_history({0: [0.1]})))
+    assert resume == Resume(0, 3, {"rung": 1})
+    # the third best of four is given up, the best of four goes on
+    history = _history({0: [0.4, 0.4], 1: [0.1], 2: [0.5], 3: [0.3, 0.1]})
+    proposals = asha.ask(2, _context(history))
+    assert {p.trial_id for p in proposals if isinstance(p, Retire)} == {1, 3}
+    assert [p.trial_id for p in proposals if isinstance(p, Resume)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("scores", "in_order"),
+    [
+        ({0: [0.1, 0.2], 1: [0.3, 0.4]}, True),
+        ({0: [0.1, 0.5], 1: [0.3, 0.4]}, False),
+        ({0: [0.1, 0.5]}, True),
+    ],
+)
+def test_order_of_the_two_highest_rungs(scores: dict[int, list[float]], in_order: bool) -> None:
+    assert settled_order(STEPS[:2], list(_history(scores))) == in_order
+
+
+def test_trials_that_cross_twice_are_noise() -> None:
+    # 0 and 1 change places twice and end 0.02 apart; 2 stays below both
+    scores = {0: [0.1, 0.3, 0.32], 1: [0.2, 0.2, 0.34], 2: [0.0, 0.0, 0.0]}
+    trials = list(_history(scores))
+    assert crossing_noise(STEPS[:3], trials) == pytest.approx(0.02)
+    # one rung lower they were 0.1 apart: more than the noise
+    assert not settled_order(STEPS[:3], trials)
+    scores[0][1], scores[1][1] = 0.305, 0.3
+    assert settled_order(STEPS[:3], list(_history(scores)))
+
+
+def test_pasha_opens_a_rung_only_when_the_ranking_moves() -> None:
+    pasha = Pasha(eta=2)
+    pasha.setup(Synthetic(fidelity=Fidelity((1, 2, 4, 8))).problem("100x"))
+    calm = _steps_history({0: [0.2, 0.4], 1: [0.1, 0.3], 2: [0.0], 3: [0.05]}, (1, 2, 4, 8))
+    assert pasha._in_use(calm) == (1, 2)
+    moved = _steps_history({0: [0.2, 0.3], 1: [0.1, 0.4], 2: [0.0], 3: [0.05]}, (1, 2, 4, 8))
+    assert pasha._in_use(moved) == (1, 2, 4)
+    climbed = _steps_history({0: [0.2, 0.4, 0.5], 1: [0.1, 0.3]}, (1, 2, 4, 8))
+    assert pasha._in_use(climbed) == (1, 2, 4)
+
+
+def test_sh_repeats_one_bracket() -> None:
+    sh = Sh(eta=3)
+    sh.setup(Synthetic(fidelity=Fidelity(STEPS)).problem("100x"))
+    assert [r.n for r in sh.brackets[0]] == [81, 27, 9, 3, 1]
+    assert len(sh.brackets) == 1
+    with pytest.raises(OptionError, match="min_rung=5"):
+        Sh(min_rung=5).setup(Synthetic(fidelity=Fidelity(STEPS)).problem("100x"))
+
+
+def test_densities_integrate_to_one() -> None:
+    encoding = NativeEncoding(Space((Float("x", 0.0, 1.0), Categorical("c", ("a", "b", "c")))))
+    density = Density(encoding, np.array([[0.4, 0.0], [0.5, 1.0], [0.55, 1.0]]))
+    grid = np.linspace(-2, 3, 2001)
+    rows = np.array([[x, c] for c in (0.0, 1.0, 2.0) for x in grid])
+    total = np.exp(density.log(rows)).sum() * (grid[1] - grid[0])
+    assert total == pytest.approx(1.0, abs=1e-6)
+
+
+def test_kde_draws_where_good_ones_are() -> None:
+    space = Space((Float("x", 0.0, 1.0), Simplex("mixture", ("a", "b"))))
+    history = History()
+    for i in range(40):
+        x = i / 39
+        config = space.build({"x": x, "mixture": Mixture({"a": 0.5, "b": 0.5})})
+        segment = Segment(i, config, 0, 1, 0)
+        history.open(segment, {})
+        history.close(Outcome(segment, "ok", (Point(1, Value(-abs(x - 0.8))),), ()))
+    problem = Synthetic(space=space, fidelity=Fidelity((1, 2))).problem("100x")
+    kde = Kde(random_share=0.0)
+    found = []
+    for seed in range(20):
+        ctx = AskContext(np.random.default_rng(seed), 0, 0.0, (), history, 10.0)
+        pick = kde(problem, ctx, (), 1)
+        assert pick is not None
+        drawn = pick.config["x"]
+        assert isinstance(drawn, float)
+        found.append(drawn)
+    assert abs(float(np.mean(found)) - 0.8) < 0.1
+
+
+def test_offspring_lie_between_their_parents() -> None:
+    # three equal parents: the mutant is their common point, so the offspring mixes two points
+    space = Space((Float("x", 0.0, 1.0), Float("z", 0.0, 1.0)))
+    history = History()
+    for i in range(3):
+        segment = Segment(i, space.build({"x": 0.25, "z": 0.75}), 0, 1, 0)
+        history.open(segment, {})
+        history.close(Outcome(segment, "ok", (Point(1, Value(0.0)),), ()))
+    problem = Synthetic(space=space, fidelity=Fidelity((1, 2))).problem("100x")
+    pick = Evolution()(problem, _context(history), (), 1)
+    assert pick is not None
+    assert (pick.config["x"], pick.config["z"]) == (0.25, 0.75)
+
+
+def test_a_strategy_as_sampler_sees_the_rung_as_horizon() -> None:
+    seen: list[tuple[int, list[int], int]] = []
+
+    class Spy(Random):
+        def setup(self, problem: Problem) -> None:
+            super().setup(problem)
+            self.horizon = problem.fidelity.horizon
+
+        def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
+            most = max((p.step for t in ctx.history for p in t.points), default=0)
+            seen.append((self.horizon, [t.step for t in self.seen], most))
+            return super().ask(n, ctx)
+
+    history = _history({0: [0.1, 0.2], 1: [0.3], 2: [0.2], 3: [0.0]})
+    hyperband = Hyperband(sampler=Spy)
+    hyperband.setup(Synthetic(fidelity=Fidelity(STEPS)).problem("100x"))
+    hyperband.ask(1, _context(history))
+    assert seen == [(1, [1, 1, 1, 1], 1)]

@@ -1,39 +1,19 @@
 """Rung arithmetic, kept apart from what to try: brackets, standings, promotions.
 
 A *rung* is an allowed step; a *bracket* is one successive halving that starts at some rung. Which
-configuration enters a bracket is a `Sampler`'s business, so that a model-based sampler is a small
-step.
+configuration enters a bracket is the business of a `Sampler` (`_sampling`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
-from jobs_bench.space.configuration import Configuration
-from jobs_bench.strategy.contract import AskContext, Problem
+from jobs_bench.errors import CapabilityError, OptionError
+from jobs_bench.strategy.contract import Problem
 from jobs_bench.strategy.history import TrialRecord
-from jobs_bench_strategies._drawing import draw
-
-
-class Sampler(Protocol):
-    """Says what to try next."""
-
-    def __call__(
-        self, problem: Problem, ctx: AskContext, taken: Collection[Configuration]
-    ) -> Configuration | None:
-        """Return a configuration, or ``None`` when there is none left to try."""
-        ...
-
-
-def uniform(
-    problem: Problem, ctx: AskContext, taken: Collection[Configuration]
-) -> Configuration | None:
-    """Return a uniform draw: the sampler of Hyperband and ASHA."""
-    return draw(problem, ctx.rng, taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +106,34 @@ def judge(rungs: Sequence[Rung], members: Sequence[TrialRecord], closed: bool) -
                 promote.append((t, above.step, i))
         entered = survivors
     return Verdict(0, tuple(promote), tuple(drop))
+
+
+def checked_eta(eta: float) -> float:
+    """Return `eta`.
+
+    Raises:
+        OptionError: It is not above 1.
+    """
+    if not (math.isfinite(eta) and eta > 1):
+        raise OptionError(f"got eta={eta}; wanted a number above 1")
+    return eta
+
+
+def need_resume(name: str, problem: Problem) -> None:
+    """Raise `CapabilityError` where the task cannot resume a trial."""
+    if "resume" not in problem.capabilities:
+        raise CapabilityError(f"{name} needs a task that can resume trials; this one cannot")
+
+
+def upper_rungs(problem: Problem, eta: float, min_rung: int) -> tuple[int, ...]:
+    """Return the rungs of `problem` from number `min_rung` on.
+
+    Raises:
+        OptionError: There is none.
+    """
+    rungs = problem.fidelity.rungs(eta)
+    if not 0 <= min_rung < len(rungs):
+        raise OptionError(
+            f"got min_rung={min_rung}; wanted one of the {len(rungs)} rungs at {rungs}, from 0"
+        )
+    return rungs[min_rung:]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from jobs_bench.errors import CapabilityError, OptionError
-from jobs_bench.strategy.contract import AskContext, Problem, StrategyInfo
+from jobs_bench.strategy.contract import AskContext, Problem, StrategyFactory, StrategyInfo
 from jobs_bench.strategy.history import TrialRecord
 from jobs_bench.trial import Note, Proposal, Resume, Retire, Start
 from jobs_bench_strategies._drawing import tried
 from jobs_bench_strategies._observing import Observing
 from jobs_bench_strategies._spending import Purse, end
-from jobs_bench_strategies.rungs._core import Rung, Sampler, bracket, judge, uniform
+from jobs_bench_strategies.rungs._core import Rung, bracket, checked_eta, judge, need_resume
+from jobs_bench_strategies.rungs._sampling import Sampler, from_option
 
 
 class Hyperband(Observing):
@@ -28,6 +27,8 @@ class Hyperband(Observing):
 
     Args:
         eta: One in `eta` trials goes on, above 1.
+        sampler: Strategy that says what to try (it sees the study up to its highest rung with
+            enough scores as though that were the horizon); by default uniform draws.
     """
 
     info = StrategyInfo(
@@ -37,12 +38,10 @@ class Hyperband(Observing):
         reference="Li et al. 2018, JMLR 18:185",
     )
 
-    def __init__(self, *, eta: float = 3.0) -> None:
-        if not (math.isfinite(eta) and eta > 1):
-            raise OptionError(f"got eta={eta}; wanted a number above 1")
+    def __init__(self, *, eta: float = 3.0, sampler: StrategyFactory | None = None) -> None:
         super().__init__()
-        self.eta = eta
-        self.sampler: Sampler = uniform
+        self.eta = checked_eta(eta)
+        self.sampler: Sampler = from_option(sampler)
 
     def setup(self, problem: Problem) -> None:
         """Take in the problem and lay out the brackets.
@@ -50,13 +49,14 @@ class Hyperband(Observing):
         Raises:
             CapabilityError: The task cannot resume a trial.
         """
-        if "resume" not in problem.capabilities:
-            raise CapabilityError("hyperband needs a task that can resume trials; this one cannot")
+        need_resume(self.info.name, problem)
         super().setup(problem)
+        self.brackets = self._brackets(problem)
+
+    def _brackets(self, problem: Problem) -> tuple[tuple[Rung, ...], ...]:
+        """Return the brackets in the order of their turn."""
         steps = problem.fidelity.rungs(self.eta)
-        self.brackets: tuple[tuple[Rung, ...], ...] = tuple(
-            bracket(steps, self.eta, s) for s in reversed(range(len(steps)))
-        )
+        return tuple(bracket(steps, self.eta, s) for s in reversed(range(len(steps))))
 
     def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
         """Return promotions first, then new trials, of the oldest bracket that wants any."""
@@ -78,14 +78,15 @@ class Hyperband(Observing):
                     note: Note = {"bracket": number, "rung": rung}
                     work.append(Resume(trial.trial_id, until, note))
             for _ in range(0 if broke else min(verdict.starts, n - len(work))):
-                config = self.sampler(self.problem, ctx, taken)
-                if config is None:
+                pick = self.sampler(self.problem, ctx, taken, rungs[0].step)
+                if pick is None:
                     break
-                if not purse.take(config, 0, rungs[0].step):
+                if not purse.take(pick.config, 0, rungs[0].step):
                     broke = True  # what is left is for promotions
                     break
-                taken.add(config)
-                work.append(Start(config, rungs[0].step, {"bracket": number, "rung": 0}))
+                taken.add(pick.config)
+                note = pick.noted({"bracket": number, "rung": 0})
+                work.append(Start(pick.config, rungs[0].step, note))
         return [*retired, *(work or [end(ctx)])]
 
 

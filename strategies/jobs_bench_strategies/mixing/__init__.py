@@ -1,0 +1,1 @@
+"""Data-mixing methods: they choose the mixture and keep the default recipe for the rest."""

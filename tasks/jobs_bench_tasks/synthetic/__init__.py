@@ -1,0 +1,1 @@
+"""A family of problems with a known optimum and dials, thousands of trials a second."""
