@@ -28,6 +28,8 @@ from jobs_bench.strategy.contract import Problem, Strategy
 from jobs_bench.table.task import TableTask
 from jobs_bench.trial import Value
 
+INSTANT = frozenset({"table", "synthetic"})
+"""Tags of tasks that answer at once."""
 UNKNOWN = Value(math.nan, math.nan, 0)
 
 
@@ -35,21 +37,21 @@ class Site:
     """A task that can be simulated, with its oracle scores so far.
 
     Raises:
-        InputError: The task is unknown, or no table.
+        InputError: The task is unknown, or trains models.
     """
 
     def __init__(self, task: str, workdir: Path) -> None:
         self.bench = Bench(BenchSpec(task))
-        table = self.bench.task
-        if not isinstance(table, TableTask):
+        made = self.bench.task
+        if not INSTANT & set(made.info.tags):
             raise OptionError(
-                f"{task} trains models; `bench` simulates recorded tables (table?name=...); "
-                "use `run` for live studies"
+                f"{task} trains models; `bench` simulates tasks that answer at once, such as "
+                "recorded tables (table?name=...); use `run` for live studies"
             )
         self.evaluator = self.bench.evaluator(workdir)
         self.flop = self.bench.full_run_flop()
-        self.unit_s = table.full_run_s
-        self.signature = table.signature()
+        self.unit_s = made.full_run_s if isinstance(made, TableTask) else 1.0
+        self.signature = made.signature()
         self._problem = lru_cache(maxsize=64)(self._make)
         self._oracle: dict[Configuration, Value] = {}
 

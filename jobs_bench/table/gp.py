@@ -55,7 +55,7 @@ def fit_kernel(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
         Y: Outputs ``(n, outputs)``, standardised.
     """
     if not Y.any():  # constant outputs, such as costs that were not given: nothing to find
-        return np.log(np.array([1.0] * (X.shape[1] + 1) + [1e-6]))
+        return np.asarray([0.0] * (X.shape[1] + 1) + [math.log(1e-6)])
     if len(X) > KERNEL_POINTS:
         chosen = np.random.default_rng(len(X)).permutation(len(X))[:KERNEL_POINTS]
         X, Y = X[chosen], Y[chosen]

@@ -183,8 +183,14 @@ def test_unknown_suites_and_wrong_files_are_refused(tmp_path: Path) -> None:
             read_suite(path)
 
 
+def test_an_analytic_task_is_simulated_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "analytic.yaml"
+    path.write_text("version: 1\nname: a\ntasks: [synthetic]\nbudgets: [2]", encoding="utf-8")
+    assert run(_order(path, tmp_path / "out"), lambda _: None).states == {"ok": 4}
+
+
 def test_a_live_task_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "live.yaml"
     path.write_text("version: 1\nname: a\ntasks: [pocket_word2]\nbudgets: [2]", encoding="utf-8")
-    with pytest.raises(InputError, match="`bench` simulates recorded tables"):
+    with pytest.raises(InputError, match="`bench` simulates tasks that answer at once"):
         run(_order(path, tmp_path / "out"), lambda _: None)
