@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from jobs_bench.cli import leaderboard as boards
+from jobs_bench.cli.table import app as table_app
 from jobs_bench.errors import InputError, JobsBenchError, JournalError, OptionError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Referee for strategies that choose a data mixture and a LoRA configuration together.",
 )
+app.add_typer(table_app, name="table")
 
 app.add_typer(boards.leaderboard, name="leaderboard")
 app.command("compare")(boards.compare)
@@ -189,6 +191,43 @@ def resume(
     _report(folder, as_json=as_json)
     if not closed:
         raise typer.Exit(EXIT_UNFINISHED)
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Option(help="dev, test, smoke or a YAML file.")],
+    strategies: Annotated[list[str], typer.Option(help="Strategy, label=strategy for a label.")],
+    out: Annotated[Path, typer.Option(help="Bench folder.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="Default: as the suite says.")] = None,
+    budget: Annotated[
+        list[float] | None, typer.Option(help="Full-run equivalents. Default: the suite's.")
+    ] = None,
+    overhead: Annotated[
+        str, typer.Option(help="Strategies' own time: free, fixed:SECONDS or measured.")
+    ] = "free",
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Simulate every strategy on the recorded tables of a suite; begun again, it goes on."""
+    from jobs_bench.cli.bench import Order, run
+
+    console = _console(json_mode=True)
+    command = " ".join(["jobs-bench", *sys.argv[1:]])
+    order = Order(
+        suite, tuple(strategies), seeds, tuple(budget or ()), overhead, jobs, out, command
+    )
+    done = run(order, lambda text: console.print(text, markup=False, highlight=False))
+    pace = 60 * done.fresh / max(done.seconds, 1e-9)
+    if as_json:
+        facts = {"studies": done.studies, "run_now": done.fresh, "states": done.states}
+        _print_json({**facts, "seconds": round(done.seconds, 3)})
+    else:
+        told = ", ".join(f"{n} {state}" for state, n in done.states.items())
+        _console().print(
+            f"{done.studies} studies ({told}), {done.fresh} run now, {pace:.0f} a minute: {out}",
+            markup=False,
+            highlight=False,
+        )
 
 
 @app.command()

@@ -101,6 +101,11 @@ class Scorer:
 
     def score(self) -> Scores:
         """Return the metrics of the model as it is now."""
+        rows, tokens = self.grade()
+        return Scores(summarise(rows), tokens)
+
+    def grade(self) -> tuple[list[Mapping[str, float]], int]:
+        """Return the metrics of each question, in order, and the tokens used."""
         likelihoods, tokens = score_requests(self._model, self._requests, self._eval_tokens)
         rows: list[Mapping[str, float]] = []
         answers: dict[int, str] = {}
@@ -114,7 +119,7 @@ class Scorer:
             zip(self._questions, self._spans, strict=True)
         ):
             rows.append(self._grade(question, likelihoods[first:last], answers.get(i, "")))
-        return Scores(summarise(rows), tokens)
+        return rows, tokens
 
     def _encode(self, question: Question) -> Iterable[Request]:
         if isinstance(question, Choice):

@@ -24,8 +24,15 @@ STRATEGIES = "jobs_bench.strategies"
 TASKS = "jobs_bench.tasks"
 MODELS = "jobs_bench.models"
 EXECUTORS = "jobs_bench.executors"
+SUITES = "jobs_bench.suites"
 
-KINDS = {STRATEGIES: "strategy", TASKS: "task", MODELS: "model", EXECUTORS: "executor"}
+KINDS = {
+    STRATEGIES: "strategy",
+    TASKS: "task",
+    MODELS: "model",
+    EXECUTORS: "executor",
+    SUITES: "suite",
+}
 
 OURS = "jobs-bench"
 

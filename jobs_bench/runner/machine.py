@@ -1,8 +1,9 @@
 """The pure state machine of a study: events in, events and awaited segments out.
 
 No clock, no file, no process. The order in which outcomes are told is that of *virtual time*: a
-worker is taken for as long as its segment is expected to cost. So a study depends on its seed and
-its outcomes alone, at any number of workers, on any machine, through any number of crashes.
+worker is taken for as long as its segment is expected to cost (and, where the ask event says so,
+for as long as the strategy thought). So a study depends on its seed and its outcomes alone, at any
+number of workers, on any machine, through any number of crashes.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ class Machine:
         self.recommendation: Recommendation | None = None
         self.ended: str | None = None
         self.now = 0.0
+        self._thought_until = 0.0
+        self._pool = None if problem.candidates is None else frozenset(problem.candidates)
         self._strategy = strategy
         self._seed = seed
         self._flights: list[Flight] = []
@@ -238,9 +241,7 @@ class Machine:
                 self.problem.space.check(proposal.config)
             except JobsBenchError as err:
                 raise ContractError(f"{who}: {err}") from err
-            if self.problem.candidates is not None and proposal.config not in set(
-                self.problem.candidates
-            ):
+            if self._pool is not None and proposal.config not in self._pool:
                 raise ContractError(
                     f"{who}: got a configuration that is not in the pool: {proposal.config}"
                 )
@@ -268,6 +269,8 @@ class Machine:
         if payload["ask"] != self._asks:
             raise JournalError(f"got ask {payload['ask']}, wanted {self._asks}")
         self._asks += 1
+        # a simulator may have the strategy's own time count; a live study leaves it out
+        self._thought_until = max(self._thought_until, self.now) + payload.get("thought", 0.0)
         proposals = [proposal_from_json(p) for p in payload["proposals"]]
         launched = 0
         for proposal in proposals:
@@ -296,7 +299,7 @@ class Machine:
             parent=proposal.trial_id if isinstance(proposal, Fork) else None,
         )
         self.history.open(segment, proposal.note)
-        self._flights.append(Flight(segment, self.now + cost, cost))
+        self._flights.append(Flight(segment, self._thought_until + cost, cost))
 
     def _apply_finished(self, outcome: Outcome) -> None:
         flight = next((f for f in self._flights if f.segment == outcome.segment), None)

@@ -13,10 +13,11 @@ from jobs_bench.errors import SpaceError
 class Mixture(Mapping[str, float]):
     """Weights over named domains, each in ``[0, 1]``, summing to 1 within 1e-9."""
 
-    __slots__ = ("_weights",)
+    __slots__ = ("_hash", "_weights")
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = {str(name): float(w) for name, w in weights.items()}
+        self._hash: int | None = None
         bad = {n: w for n, w in self._weights.items() if not (math.isfinite(w) and 0 <= w <= 1)}
         if bad:
             raise SpaceError(f"got the weights {bad}; wanted finite numbers in [0, 1]")
@@ -43,8 +44,15 @@ class Mixture(Mapping[str, float]):
     def __len__(self) -> int:
         return len(self._weights)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Mixture):
+            return self is other or self._weights == other._weights
+        return Mapping.__eq__(self, other)
+
     def __hash__(self) -> int:
-        return hash(tuple(self._weights.items()))
+        if self._hash is None:  # pools are looked up in sets, thousands of times a study
+            self._hash = hash(tuple(self._weights.items()))
+        return self._hash
 
     def __repr__(self) -> str:
         return "Mixture(" + ", ".join(f"{n}={w:.4g}" for n, w in self.items()) + ")"
@@ -60,10 +68,12 @@ class Configuration(Mapping[str, AxisValue]):
     (one choice), ``tuple[str, ...]`` (a subset) or `Mixture`.
     """
 
-    __slots__ = ("_values",)
+    __slots__ = ("_hash", "_key", "_values")
 
     def __init__(self, values: Mapping[str, AxisValue] | None = None) -> None:
         self._values: dict[str, AxisValue] = dict(values or {})
+        self._hash: int | None = None
+        self._key: str | None = None
 
     def __getitem__(self, name: str) -> AxisValue:
         return self._values[name]
@@ -74,8 +84,15 @@ class Configuration(Mapping[str, AxisValue]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Configuration):
+            return self is other or self._values == other._values
+        return Mapping.__eq__(self, other)
+
     def __hash__(self) -> int:
-        return hash(frozenset(self._values.items()))
+        if self._hash is None:
+            self._hash = hash(frozenset(self._values.items()))
+        return self._hash
 
     def __repr__(self) -> str:
         return "Configuration(" + ", ".join(f"{n}={v!r}" for n, v in self.items()) + ")"
@@ -121,8 +138,10 @@ class Configuration(Mapping[str, AxisValue]):
 
     def key(self) -> str:
         """Return 16 hexadecimal digits that name this configuration, the same on every machine."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if self._key is None:
+            text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+            self._key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._key
 
 
 def _plain(value: AxisValue) -> object:

@@ -15,6 +15,7 @@ from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.presets import METHODS, lora_space, paper_space
 from jobs_bench.space.simplex import Simplex, share_caps
 from jobs_bench.space.space import Condition, Space
+from jobs_bench.testing.synthetic import small_space
 
 DOMAINS = tuple("abcdefghi")
 SPACES = {
@@ -160,3 +161,16 @@ def test_impossible_axes_are_refused() -> None:
         share_caps([10, 10], 100, 2)
     with pytest.raises(SpaceError, match="which is not before it"):
         Space((Int("a", 1, 2),), (Condition("a", "b", ("x",)),))
+
+
+@given(st.integers(0, 2**32))
+def test_equal_configurations_have_equal_hashes_and_keys(seed: int) -> None:
+    space = small_space()
+    config = space.sample(np.random.default_rng(seed))
+    again = Configuration.from_json(config.to_json())
+    other = config.with_({"r": 1 + int(config.number("r")) % 64})
+    assert config == again == dict(config)
+    assert (hash(config), config.key()) == (hash(again), again.key())
+    assert config != other
+    assert config.key() != other.key()
+    assert config.mixture() == dict(config.mixture())

@@ -1,0 +1,1 @@
+"""Tasks that replay recorded tables."""
