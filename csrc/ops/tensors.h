@@ -7,9 +7,11 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <algorithm>
+#include <cstring>
 #include <exception>
 #include <mutex>
-#include <string>
+#include <ostream>
 #include <vector>
 
 #include "../core/require.h"
@@ -23,13 +25,20 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Ints = std::vector<int64_t>;
 
-// Sizes as Python writes them: (2, 3).
-inline std::string show(const Ints& sizes) {
-  std::string out = "(";
-  for (size_t k = 0; k < sizes.size(); ++k) {
-    out += (k > 0 ? ", " : "") + (sizes[k] < 0 ? std::string("any") : std::to_string(sizes[k]));
+// Sizes as Python writes them, (2, 3), when they are written at all: for messages of `require`.
+struct Shown {
+  const Ints& sizes;
+};
+
+inline Shown show(const Ints& sizes) { return {sizes}; }
+
+inline std::ostream& operator<<(std::ostream& out, const Shown& shown) {
+  out << "(";
+  for (size_t k = 0; k < shown.sizes.size(); ++k) {
+    out << (k > 0 ? ", " : "");
+    shown.sizes[k] < 0 ? out << "any" : out << shown.sizes[k];
   }
-  return out + (sizes.size() == 1 ? ",)" : ")");
+  return out << (shown.sizes.size() == 1 ? ",)" : ")");
 }
 
 inline Ints shape_of(const Tensor& t) {
@@ -53,13 +62,29 @@ inline Tensor checked(const char* op, const char* name, const Tensor& t, ScalarT
   return t.is_contiguous() ? t : torch::stable::contiguous(t);
 }
 
-// A fresh tensor on the device of `like`; its numbers are whatever was there.
+// A fresh contiguous tensor on the device of `like`; its numbers are whatever was there. Through
+// the C interface below torch::stable::new_empty, which looks its operator up by name at each call.
 inline Tensor empty(const Tensor& like, const Ints& shape, ScalarType type) {
-  return torch::stable::new_empty(like, {shape.data(), shape.size()}, type);
+  Ints strides(shape.size());
+  int64_t stride = 1;
+  for (size_t k = shape.size(); k-- > 0; stride *= std::max<int64_t>(shape[k], 1)) {
+    strides[k] = stride;
+  }
+  int32_t device = 0, index = 0;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(like.get(), &index));
+  const int32_t code = torch::stable::detail::to<int32_t>(torch::stable::detail::from(type));
+  AtenTensorHandle made;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.data(),
+                                                  strides.data(), code, device, index, &made));
+  return Tensor(made);
 }
 
 inline Tensor zeros(const Tensor& like, const Ints& shape, ScalarType type) {
-  return torch::stable::new_zeros(like, {shape.data(), shape.size()}, type);
+  Tensor made = empty(like, shape, type);
+  if (!made.is_cpu()) return torch::stable::zero_(made);
+  std::memset(made.mutable_data_ptr(), 0, made.numel() * made.element_size());
+  return made;
 }
 
 // f(begin, end) over [0, n) on torch's threads, `grain` or more at a time. What one of them throws

@@ -142,6 +142,7 @@ def formula(X: Tensor, ls: Tensor, scale: Tensor) -> Tensor:
     return scale * (1.0 + r + (5.0 / 3.0) * r2) * torch.exp(-r)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # what torch.compile imports
 @pytest.mark.parametrize("n", [64, 256, 512, 1024, 2048])
 @pytest.mark.parametrize("peer", ["gpytorch", "compiled"])
 def test_covariance_and_gradient(race: Race, write_rate: float, n: int, peer: str) -> None:
