@@ -20,7 +20,7 @@ def table(record: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for info in (run["extra_info"] for run in record["benchmarks"]):
-        if "ratio" not in info:
+        if "what" not in info or "ratio" not in info:
             continue
         rate = f"{info['achieved'] / 1e9:.1f} {info['unit']}" if "share" in info else ""
         share = f"{info['share']:.0%}" if "share" in info else ""

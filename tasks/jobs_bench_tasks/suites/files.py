@@ -20,3 +20,8 @@ def test() -> Path:
 def smoke() -> Path:
     """Return the suite of continuous integration: seconds."""
     return FOLDER / "smoke.yaml"
+
+
+def synthetic() -> Path:
+    """Return the suite of analytic problems with known optima."""
+    return FOLDER / "synthetic.yaml"
