@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs_bench.cli.compose import Bench, BenchSpec
 from jobs_bench.cli.provenance import versions
 from jobs_bench.errors import InputError, OptionError, UnknownNameError, WorkerError
 from jobs_bench.registry.catalogue import SUITES, registered
@@ -113,6 +114,13 @@ def labelled(specs: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _stated(task: str) -> dict[str, float]:
+    """Return the references that a task knows by itself, such as a planted optimum."""
+    known = Bench(BenchSpec(task)).task.references()
+    stated = {"best_known": known.best_known, "noise_floor": known.noise_floor}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
 def run(order: Order, say: Say) -> Done:
     """Run what is missing of a bench, then merge its tables.
 
@@ -141,6 +149,7 @@ def run(order: Order, say: Say) -> Done:
         },
         "strategies": strategies,
         "budgets": list(budgets),
+        "references": {task: stated for task in suite.tasks if (stated := _stated(task))},
         "versions": versions(),
         "command": order.command,
         "measured": ["studies.overhead_s", "seconds"]

@@ -117,11 +117,18 @@ class Simulator:
             return {"study": {**row, **_failed(reason), **self._ran(order)}, "trace": []}
         return {
             "study": {**row, **_ended(site, got), **self._ran(order)},
-            "trace": [[p.spent, p.time_s, _plain(site.oracle(p.config).mean)] for p in got.trace],
+            "trace": [
+                [p.spent, p.time_s, _plain(site.oracle(p.config).mean), _json(p.config)]
+                for p in got.trace
+            ],
         }
 
     def _ran(self, order: StudyOrder) -> dict[str, str]:
         return {"versions": self._versions(order.task, order.strategy)}
+
+
+def _json(config: Configuration) -> str:
+    return json.dumps(config.to_json(), sort_keys=True)
 
 
 def _ended(site: Site, got: Simulated) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def _ended(site: Site, got: Simulated) -> dict[str, Any]:
     return {
         "status": "ok" if known else "no oracle",
         "reason": reason,
-        "recommended": json.dumps(told.config.to_json(), sort_keys=True),
+        "recommended": _json(told.config),
         "believed": told.score,
         "believed_low": told.low,
         "believed_high": told.high,

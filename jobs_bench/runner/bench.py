@@ -58,6 +58,7 @@ TRACE: Final[Mapping[str, str]] = {
     "spent": "float64",
     "time_s": "float64",
     "score": "float64",
+    "config": "str",
 }
 
 
@@ -85,9 +86,9 @@ class StudyOrder:
 
     @property
     def study_id(self) -> str:
-        """Return 16 hexadecimal digits that name the study; the label does not count."""
-        plain = {k: v for k, v in asdict(self).items() if k != "label"}
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+        """Return 16 hexadecimal digits; two labels of one spec are two studies."""
+        plain = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
 def orders(

@@ -138,9 +138,26 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_a_study_is_named_by_what_it_is_not_by_its_label() -> None:
+def test_planted_duplicates_and_known_optima(tmp_path: Path) -> None:
+    path = tmp_path / "analytic.yaml"
+    plain = {"version": 1, "name": "analytic", "tasks": ["synthetic?noise=0.02"], "budgets": [4]}
+    path.write_text(yaml.safe_dump({**plain, "workers": [1], "seeds": 2}), encoding="utf-8")
+    strategies = ("random", "twin=random")
+    out = tmp_path / "out"
+    run(Order(str(path), strategies, 2, (), "free", 1, out, "the command"), lambda _: None)
+    studies, trace = _frames(out)
+    one, twin = (studies[studies["label"] == n].reset_index() for n in ("random", "twin"))
+    assert one["oracle"].tolist() == twin["oracle"].tolist()
+    header = yaml.safe_load((out / "bench.yaml").read_text(encoding="utf-8"))
+    assert header["references"]["synthetic?noise=0.02"]["best_known"] == 0.0
+    last = trace.groupby("study_id").last().loc[studies["study_id"], "config"]
+    assert last.tolist() == studies["recommended"].tolist()
+
+
+def test_a_study_is_named_by_what_it_is_and_by_its_label() -> None:
     one = StudyOrder("t", "random", "a", 0, 1, 8.0)
-    assert one.study_id == StudyOrder("t", "random", "b", 0, 1, 8.0).study_id
+    assert one.study_id == StudyOrder("t", "random", "a", 0, 1, 8.0).study_id
+    assert one.study_id != StudyOrder("t", "random", "b", 0, 1, 8.0).study_id
     assert one.study_id != StudyOrder("t", "random", "a", 1, 1, 8.0).study_id
     assert one.study_id != StudyOrder("t", "random", "a", 0, 1, 8.0, "measured").study_id
 
