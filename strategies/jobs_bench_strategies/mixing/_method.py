@@ -22,7 +22,7 @@ _SEED = "swarm_seed"
 _PHASE = "phase"
 FEWEST = 4
 """Proxy runs that a fit needs at least."""
-_READY = 0.75  # share of the proxies that must be over before the law is fitted
+_READY = 0.95  # share of the proxies that must be over before the law is fitted
 
 
 class SwarmMethod(Observing, ABC):

@@ -70,12 +70,6 @@ def state(spec: GpSpec = SPEC, models: int = 0, n: int = 30, seed: int = 3) -> G
     return ops.gp_condition(X, *many, spec)
 
 
-@pytest.fixture
-def native() -> None:
-    if "CPU" not in ops.native_backends():
-        pytest.skip(f"no native CPU kernel: {ops.why_no_native}")
-
-
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()

@@ -75,12 +75,6 @@ def assert_close(got: Tensor, want: Tensor, rtol: float = 1e-12) -> None:
     torch.testing.assert_close(got, want, rtol=rtol, atol=atol)
 
 
-@pytest.fixture
-def native() -> None:
-    if "CPU" not in ops.native_backends():
-        pytest.skip(f"no native CPU kernel: {ops.why_no_native}")
-
-
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()

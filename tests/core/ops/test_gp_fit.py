@@ -41,12 +41,6 @@ from jobs_bench.ops._gp_fit_operator import _plain
 INF = math.inf
 
 
-@pytest.fixture
-def native() -> None:
-    if "CPU" not in ops.native_backends():
-        pytest.skip(f"no native CPU kernel: {ops.why_no_native}")
-
-
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
