@@ -27,6 +27,7 @@ MODES = ("off", "cpu", "cuda", "auto")
 ROOT = Path(__file__).parent
 CXX = ["-O3", "-g0", "-Wall", "-Wextra", "-std=c++20", "-fvisibility=hidden"]
 CXX += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+CXX += ["-DTORCH_TARGET_VERSION=0x020b000000000000"]  # 2.11, the oldest that the binary loads with
 NVCC = ["-O3", "-std=c++20", "-fmad=false", "--threads=3"]
 NVCC += ["-Xcompiler=-fPIC,-ffp-contract=off,-fvisibility=hidden"]
 PTX = "compute_80"  # what a device that is none of MACHINES compiles for itself

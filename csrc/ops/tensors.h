@@ -1,7 +1,5 @@
 #pragma once
 
-#define TORCH_TARGET_VERSION 0x020b000000000000  // torch 2.11, the oldest that it runs with
-
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
