@@ -59,6 +59,17 @@ def test_neither_driver_nor_cuda_library_is_asked_for(native: Path) -> None:
     assert not any("cuda" in line or "nvidia" in line for line in needed), needed
 
 
+def test_nothing_newer_than_the_oldest_torch_is_asked_for(native: Path) -> None:
+    if shutil.which("readelf") is None:
+        pytest.skip("no readelf")
+    said = subprocess.run(
+        ["readelf", "--dyn-syms", "--wide", str(native)], check=True, capture_output=True, text=True
+    ).stdout
+    # what the headers of torch 2.13 call where a file does not say that it is for 2.11
+    assert "torch_call_dispatcher" in said
+    assert "torch_exception_get_what" not in said
+
+
 @needs_nvcc
 def test_with_a_toolkit_every_operator_has_a_cuda_kernel(native: Path) -> None:
     has = torch._C._dispatch_has_kernel_for_dispatch_key
