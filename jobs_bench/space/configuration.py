@@ -51,7 +51,7 @@ class Mixture(Mapping[str, float]):
 
     def __hash__(self) -> int:
         if self._hash is None:  # pools are looked up in sets, thousands of times a study
-            self._hash = hash(tuple(self._weights.items()))
+            self._hash = hash(frozenset(self._weights.items()))
         return self._hash
 
     def __repr__(self) -> str:

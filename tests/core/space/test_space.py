@@ -174,3 +174,9 @@ def test_equal_configurations_have_equal_hashes_and_keys(seed: int) -> None:
     assert config != other
     assert config.key() != other.key()
     assert config.mixture() == dict(config.mixture())
+
+
+def test_equal_mixtures_hash_alike_in_any_order() -> None:
+    a, b = Mixture({"x": 0.25, "y": 0.75}), Mixture({"y": 0.75, "x": 0.25})
+    assert a == b
+    assert hash(a) == hash(b)
