@@ -167,7 +167,8 @@ class FineTuneEvaluator:
                 spent.lap_eval()
                 for progress in trainer.run(stops):
                     spent.lap_train(progress.tokens, progress.step)
-                    point, tokens = self._point(progress.step, scorer, domains=keep)
+                    with adapted.folded():
+                        point, tokens = self._point(progress.step, scorer, domains=keep)
                     spent.lap_eval(tokens)
                     if not math.isfinite(point.score.mean):
                         raise DivergedError(progress.step, "the score", progress.tokens)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import IA3Config, LoraConfig, PeftConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -162,6 +163,28 @@ class Adapted:
     def state(self) -> dict[str, Tensor]:
         """Return copies of the trainable parameters."""
         return {n: p.detach().clone().contiguous() for n, p in self.params.items()}
+
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """Add low-rank updates to the weights they adapt: scoring then costs what the base costs.
+
+        Scores are those of the adapter up to the order of floating-point sums. At the end the base
+        model is the same as before, to the bit. DoRA and IA3 layers stay as they are.
+        """
+        modules: list[Any] = [] if self.wrapped is None else list(self.wrapped.modules())
+        plain = [m for m in modules if isinstance(m, LoraLayer) and not m.lora_variant]
+        before: list[tuple[Any, Any]] = [(m, m.get_base_layer().weight.data) for m in plain]
+        try:
+            with torch.no_grad():
+                for layer, weight in before:
+                    (name,) = layer.active_adapters
+                    layer.get_base_layer().weight.data = weight + layer.get_delta_weight(name)
+                    layer.merged_adapters.append(name)  # its forward adds nothing now
+            yield
+        finally:
+            for layer, weight in before:
+                layer.get_base_layer().weight.data = weight
+                layer.merged_adapters.clear()
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:

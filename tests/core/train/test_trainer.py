@@ -91,6 +91,33 @@ def test_the_base_model_is_untouched(
     assert not any(p.requires_grad for p in after.values())
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_folded_weights_score_as_the_adapter_does(
+    model: LanguageModel,
+    stream: MixtureStream,
+    tiny_spec: FineTune,
+    tiny_space: Space,
+    method: str,
+) -> None:
+    """Folding changes rounding alone, takes the adapter's work away, and leaves no trace."""
+    config = _config(tiny_space, method=method)
+    before = {n: p.clone() for n, p in model.hf.named_parameters()}
+    batch = stream.batches(config.mixture(), 7, 0, 1)[0]
+    with trainable(model, config, 7) as adapted:
+        for _ in Trainer(adapted, stream, tiny_spec.recipe, 7).run([8]):
+            pass
+        state = adapted.state()
+        with torch.no_grad():
+            apart = model.logits_at(batch.input_ids, batch.predicts)
+            with adapted.folded():
+                folded = model.logits_at(batch.input_ids, batch.predicts)
+            assert torch.equal(model.logits_at(batch.input_ids, batch.predicts), apart)
+        assert all(torch.equal(state[n], p) for n, p in adapted.state().items())
+    torch.testing.assert_close(folded, apart, rtol=1e-4, atol=1e-5)
+    assert torch.equal(folded, apart) == (method not in ("lora", "rslora"))
+    assert all(torch.equal(before[n], p) for n, p in model.hf.named_parameters())
+
+
 def test_the_update_is_adamw(
     model: LanguageModel, stream: MixtureStream, tiny_spec: FineTune, tiny_space: Space
 ) -> None:
