@@ -1,8 +1,8 @@
 """Scores a model on questions, by the definitions of lm-evaluation-harness.
 
-`Choice` and `Exact` questions take one forward pass over right-padded rows, logits at continuation
-positions only; rows that are the same but for their last token (lettered options) are run once.
-`Generate` questions are answered greedily by ``model.generate``.
+`Choice` and `Exact` questions take forward passes with logits at continuation positions only and
+shared beginnings computed once (`jobs_bench.evaluator.likelihood`). `Generate` questions are
+answered greedily by ``model.generate``.
 """
 
 from __future__ import annotations
@@ -10,45 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
+from jobs_bench.evaluator.likelihood import Likelihood, Request, chunks, score_requests
 from jobs_bench.task.finetune import Choice, Exact, Generate, Generation, Question, Row
 from jobs_bench.train.batches import Encoded, encode_row
 from jobs_bench.train.language_model import LanguageModel
 from jobs_bench.trial import Value
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A continuation to score after a context.
-
-    Attributes:
-        ids: Context and continuation.
-        n: Tokens of the continuation, at least 1.
-    """
-
-    ids: tuple[int, ...]
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Likelihood:
-    """What a continuation got.
-
-    Attributes:
-        total: Sum of its log-probabilities, in nats.
-        greedy: Greedy decoding would have produced exactly it.
-    """
-
-    total: float
-    greedy: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +78,10 @@ class Scorer:
 
     def grade(self) -> tuple[list[Mapping[str, float]], int]:
         """Return the metrics of each question, in order, and the tokens used."""
-        likelihoods, tokens = score_requests(self._model, self._requests, self._eval_tokens)
+        families = [i for i, (first, last) in enumerate(self._spans) for _ in range(first, last)]
+        likelihoods, tokens = score_requests(
+            self._model, self._requests, self._eval_tokens, families
+        )
         rows: list[Mapping[str, float]] = []
         answers: dict[int, str] = {}
         open_ended = [i for i, q in enumerate(self._questions) if isinstance(q, Generate)]
@@ -177,38 +152,6 @@ def summarise(rows: Sequence[Mapping[str, float]]) -> dict[str, Value]:
 
 
 @torch.no_grad()
-def score_requests(
-    model: LanguageModel, requests: Sequence[Request], eval_tokens: int
-) -> tuple[list[Likelihood], int]:
-    """Return the likelihood of each request, and the tokens that went through the model.
-
-    Rows are the requests without their last token, each different row once, sorted by length into
-    batches of at most `eval_tokens` padded tokens.
-    """
-    rows: dict[tuple[int, ...], list[int]] = {}
-    for i, request in enumerate(requests):
-        rows.setdefault(request.ids[:-1], []).append(i)
-    found: dict[int, Likelihood] = {}
-    for batch in _by_length(list(rows), eval_tokens):
-        ids = _pad(model, batch)
-        spans = [max(requests[i].n for i in rows[row]) for row in batch]
-        where = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
-        for k, (row, n) in enumerate(zip(batch, spans, strict=True)):
-            where[k, len(row) - n : len(row)] = True
-        logprobs = torch.log_softmax(model.logits_at(ids, where).float(), dim=-1)
-        best = logprobs.argmax(dim=-1)
-        at = 0
-        for row, n in zip(batch, spans, strict=True):
-            for i in rows[row]:
-                mine = slice(at + n - requests[i].n, at + n)
-                labels = torch.tensor(requests[i].ids[-requests[i].n :], device=ids.device)
-                total = logprobs[mine].gather(1, labels[:, None]).double().sum()
-                found[i] = Likelihood(float(total), bool((best[mine] == labels).all()))
-            at += n
-    return [found[i] for i in range(len(requests))], sum(len(row) for row in rows)
-
-
-@torch.no_grad()
 def generate(
     model: LanguageModel, contexts: Sequence[str], how: Generation, eval_tokens: int
 ) -> tuple[list[str], int]:
@@ -221,7 +164,7 @@ def generate(
     answers: dict[int, str] = {}
     tokens = 0
     order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
-    for where in _chunks(order, [len(encoded[i]) + how.max_new_tokens for i in order], eval_tokens):
+    for where in chunks(order, [len(encoded[i]) + how.max_new_tokens for i in order], eval_tokens):
         width = max(len(encoded[i]) for i in where)
         ids = torch.full((len(where), width), model.pad_id, dtype=torch.int64)
         mask = torch.zeros_like(ids)
@@ -288,27 +231,3 @@ class HeldOut:
 
 def _first_max(values: Sequence[float]) -> int:
     return int(np.argmax(np.asarray(values)))
-
-
-def _pad(model: LanguageModel, rows: Sequence[tuple[int, ...]]) -> Tensor:
-    width = max(len(row) for row in rows)
-    ids = torch.full((len(rows), width), model.pad_id, dtype=torch.int64)
-    for k, row in enumerate(rows):
-        ids[k, : len(row)] = torch.tensor(row)
-    return ids.to(model.device)
-
-
-def _by_length(rows: list[tuple[int, ...]], limit: int) -> list[list[tuple[int, ...]]]:
-    ordered = sorted(rows, key=lambda r: (len(r), r))
-    return _chunks(ordered, [len(r) for r in ordered], limit)
-
-
-def _chunks(items: Sequence[_T], widths: Sequence[int], limit: int) -> list[list[_T]]:
-    """Return `items`, ordered by ascending width, in groups of at most `limit` padded tokens."""
-    groups: list[list[_T]] = []
-    for item, width in zip(items, widths, strict=True):
-        if groups and (len(groups[-1]) + 1) * width <= limit:
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    return groups

@@ -7,7 +7,9 @@ follows from it. Benchmark and pocket tasks are subclasses whose constructor bui
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Final
 
 from jobs_bench.budget import Charge
 from jobs_bench.fidelity import Fidelity
@@ -16,7 +18,11 @@ from jobs_bench.space.space import Space
 from jobs_bench.task.contract import Evaluator, References, TaskInfo, Workshop
 from jobs_bench.task.cost import eval_flop, train_flop
 from jobs_bench.task.finetune import Choice, Exact, FineTune, Question, Row
+from jobs_bench.task.prefixes import LEAST_TRUNK, plan
 from jobs_bench.task.text_spec import TextSpec, check_spec, score_metric, signature
+
+BYTES_A_TOKEN: Final = 4
+"""About, in English text."""
 
 
 class TextTask:
@@ -119,7 +125,20 @@ class TextTask:
         """Tokens of one evaluation: visible questions and held-out rows."""
         spec = self.spec
         held_out = math.fsum(self._tokens_of(row) for d in spec.domains for row in d.held_out)
-        return held_out + math.fsum(self._question_tokens(q) for q in spec.visible)
+        asked = math.fsum(self._question_tokens(q) for q in spec.visible)
+        return held_out + asked - self._shared_tokens(spec.visible)
+
+    def _shared_tokens(self, questions: Sequence[Question]) -> float:
+        """Return the tokens that few-shot examples save by being computed once a group."""
+        contexts = list(dict.fromkeys(q.context for q in questions))
+        rows = [tuple(c.encode("utf-8", "surrogatepass")) for c in contexts]
+        least = round(LEAST_TRUNK * BYTES_A_TOKEN)
+        saved = 0.0
+        for grove in plan(rows, [len(r) - 1 for r in rows], range(len(rows)), least):
+            if grove.trunk:
+                text = bytes(grove.trunk).decode("utf-8", "ignore")
+                saved += self._tokens(text) * (len(grove.trees) - 1)
+        return saved
 
     def _tokens(self, text: str) -> float:
         return self.spec.estimate_tokens(text)
@@ -136,9 +155,9 @@ class TextTask:
     def _question_tokens(self, question: Question) -> float:
         context = self._tokens(question.context)
         if isinstance(question, Choice):
-            # the last token is only predicted: options that differ in nothing else share a row
+            # the last token is only predicted: options that differ in nothing else share a branch
             rows = {self._without_last(question.delimiter + o) for o in question.options}
-            return math.fsum(context + self._tokens(row) for row in rows)
+            return context + math.fsum(self._tokens(row) for row in rows)
         if isinstance(question, Exact):
             return context + self._tokens(question.answer)
         gold = context + self._tokens(question.gold)

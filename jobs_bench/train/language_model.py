@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from jobs_bench.errors import InputError, MissingError
+
+Past = Sequence[tuple[Tensor, Tensor]]
+"""Keys and values ``(1, heads, P, head size)`` of a beginning, layer by layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branching:
+    """How the positions of a batch see one another, where that is not simply causal.
+
+    Attributes:
+        seen: ``(B, T, P + T)`` bool: position t attends to the kept ones and to those before it.
+        positions: ``(B, T)`` int64: place of each position in its own row, the kept ones counted.
+        past: Kept beginning that all rows share, ``P`` positions; ``None``: ``P = 0``.
+    """
+
+    seen: Tensor
+    positions: Tensor
+    past: Past | None = None
 
 
 class LanguageModel:
@@ -78,21 +98,65 @@ class LanguageModel:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
 
-    def hidden(self, input_ids: Tensor) -> Tensor:
+    def hidden(self, input_ids: Tensor, branching: Branching | None = None) -> Tensor:
         """Return last hidden states ``(B, T, d)`` of right-padded ``(B, T)`` ids.
 
         Attention is causal, so padding on the right needs no mask: no real token sees it.
         """
-        out: Tensor = self.hf.get_decoder()(input_ids=input_ids, use_cache=False).last_hidden_state
-        return out
+        out = self.hf.get_decoder()(input_ids=input_ids, **_forward_options(branching))
+        states: Tensor = out.last_hidden_state
+        return states
 
-    def logits_at(self, input_ids: Tensor, where: Tensor) -> Tensor:
+    def logits_at(
+        self, input_ids: Tensor, where: Tensor, branching: Branching | None = None
+    ) -> Tensor:
         """Return ``(n, V)`` logits at the ``n`` positions where the ``(B, T)`` mask is true."""
         if self._head_alone:
-            logits: Tensor = self.hf.get_output_embeddings()(self.hidden(input_ids)[where])
+            states = self.hidden(input_ids, branching)[where]
+            logits: Tensor = self.hf.get_output_embeddings()(states)
             return logits
-        every: Tensor = self.hf(input_ids=input_ids, use_cache=False).logits
+        every: Tensor = self.hf(input_ids=input_ids, **_forward_options(branching)).logits
         return every[where]
+
+    @torch.no_grad()
+    def keep(self, input_ids: Tensor) -> Past:
+        """Return keys and values of a beginning, ``(1, P)`` ids."""
+        cache = DynamicCache()
+        self.hf(input_ids=input_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        layers: list[Any] = list(cache.layers)
+        return [(layer.keys, layer.values) for layer in layers]
+
+    @cached_property
+    def branches(self) -> bool:
+        """Return whether rows can branch and beginnings be kept: tried once, on a small tree.
+
+        Layers that see a window only would need other masks; models with such layers, or whose
+        attention takes no mask of one's own, do without.
+        """
+        config = self.hf.config.get_text_config()
+        kinds = getattr(config, "layer_types", None) or ["full_attention"]
+        if set(kinds) != {"full_attention"} or getattr(config, "sliding_window", None):
+            return False
+        try:
+            return self._branches_right()
+        except (TypeError, ValueError, RuntimeError, AttributeError):
+            return False
+
+    @torch.no_grad()
+    def _branches_right(self) -> bool:
+        """Compare rows 0 1 2 3 4 and 0 1 2 5 on the kept 0 1 with the same rows apart."""
+        ids = torch.arange(6, device=self.device)[None] % self.hf.config.vocab_size
+        rows = [ids[:, [0, 1, 2, 3, 4]], ids[:, [0, 1, 2, 5]]]
+        apart = torch.cat(
+            [self.logits_at(r, torch.ones_like(r, dtype=torch.bool))[2:] for r in rows]
+        )
+        seen = torch.ones((1, 4, 6), dtype=torch.bool, device=self.device).tril(2)
+        seen[0, 3, 3:5] = False
+        positions = torch.tensor([[2, 3, 4, 3]], device=self.device)
+        tree = Branching(seen, positions, self.keep(ids[:, :2]))
+        where = torch.ones((1, 4), dtype=torch.bool, device=self.device)
+        joint = self.logits_at(ids[:, 2:], where, tree)[[0, 1, 2, 0, 3]]
+        return bool(torch.allclose(joint, apart, rtol=1e-3, atol=1e-3 * float(apart.abs().max())))
 
     @torch.no_grad()
     def _head_is_all(self) -> bool:
@@ -116,3 +180,20 @@ class LanguageModel:
         raise InputError(
             f"{type(self.hf).__name__} has no list of {want} layers; adapters cannot be placed"
         )
+
+
+def _forward_options(branching: Branching | None) -> dict[str, Any]:
+    if branching is None:
+        return {"use_cache": False}
+    n = len(branching.seen)
+    mask = torch.zeros(branching.seen.shape, device=branching.seen.device)
+    mask.masked_fill_(~branching.seen, torch.finfo(mask.dtype).min)
+    options: dict[str, Any] = {
+        "attention_mask": mask[:, None],
+        "position_ids": branching.positions,
+        "use_cache": False,
+    }
+    if branching.past is not None:
+        wide = [(k.expand(n, -1, -1, -1), v.expand(n, -1, -1, -1)) for k, v in branching.past]
+        options |= {"past_key_values": DynamicCache(wide), "use_cache": True}
+    return options

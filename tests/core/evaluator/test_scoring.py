@@ -13,9 +13,10 @@ import torch
 
 from jobs_bench.errors import DataError
 from jobs_bench.evaluator import scoring
-from jobs_bench.evaluator.scoring import Scorer, cut, generate, score_requests, summarise
+from jobs_bench.evaluator.likelihood import score_requests
+from jobs_bench.evaluator.scoring import Scorer, cut, generate, summarise
 from jobs_bench.task.finetune import Choice, Exact, Generate, Generation, Row
-from jobs_bench.train.language_model import LanguageModel
+from jobs_bench.train.language_model import Branching, LanguageModel
 from jobs_bench.trial import Value
 
 EVAL_TOKENS = 256
@@ -150,19 +151,23 @@ def test_rows_that_differ_in_the_last_token_run_once(
     seen: list[int] = []
     plain = LanguageModel.logits_at
 
-    def spy(self: LanguageModel, ids: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    def spy(
+        self: LanguageModel, ids: torch.Tensor, where: torch.Tensor, how: Branching | None = None
+    ) -> torch.Tensor:
         seen.append(ids.shape[0])
-        return plain(self, ids, where)
+        return plain(self, ids, where, how)
 
     monkeypatch.setattr(LanguageModel, "logits_at", spy)
     lettered = [Choice(f"l{i}", f"pick {i}?", ("a", "b", "c", "d"), i % 4) for i in range(5)]
     scores = Scorer(model, lettered, None, EVAL_TOKENS).score()
     assert sum(seen) == 5
+    assert model.branches
     assert scores.tokens == sum(len(model.encode(q.context + " ")) for q in lettered)
     seen.clear()
     mixed = [Choice("m", "pick?", ("a", "bc", "bd", "b"), 1)]
-    Scorer(model, mixed, None, EVAL_TOKENS).score()
-    assert sum(seen) == 2, "' ' and ' b'"
+    tokens = Scorer(model, mixed, None, EVAL_TOKENS).score().tokens
+    assert sum(seen) == 1, "' ' and ' b' are one tree"
+    assert tokens == len("pick? b")
 
 
 def test_a_shared_row_scores_short_and_long_continuations(model: LanguageModel) -> None:

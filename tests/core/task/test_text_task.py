@@ -109,8 +109,8 @@ def test_planned_tokens_follow_rows_and_questions() -> None:
     train, scored = task.cost(only[0], 0, 10)
     short = sum(len(r.prompt) + 3 for r in DOMAINS[0].rows) / 20
     assert train.tok == round(short * 2 * 10)
-    # one row of the domain that is held out, and the question's options less their last token
-    per_eval = (9 + 3) + (4 + 1) + (4 + 8)
+    # one row of the domain that is held out, the question once, its options less their last token
+    per_eval = (9 + 3) + 4 + 1 + 8
     assert scored.tok == per_eval * 2
     mixed, _ = task.cost(only[1], 0, 10)
     assert mixed.tok == round((0.5 * short + 0.5 * 32) * 2 * 10)  # long rows are cut
@@ -207,3 +207,18 @@ def test_evaluation_steps_end_at_the_horizon() -> None:
     assert steps_of(3).steps == (1, 2, 3)
     with pytest.raises(OptionError):
         steps_of(0)
+
+
+def test_planned_tokens_count_shared_examples_once() -> None:
+    shots = "".join(f"Question: {i}?\nAnswer: {i}\n\n" for i in range(9))
+    asked = [Exact(f"q{i}", f"{shots}Question: {i}?\nAnswer:", str(i)) for i in range(6)]
+    alone, few = (
+        TextTask(replace(spec(), visible=tuple(asked[:n]), hidden=tuple(asked))).cost(
+            spec().search.default(), 0, 10
+        )[1]
+        for n in (1, 6)
+    )
+    evaluations = 2
+    one = len(asked[0].context) + 1
+    extra = one - len(f"{shots}Question: ")
+    assert few.tok - alone.tok == 5 * extra * evaluations

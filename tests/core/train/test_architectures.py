@@ -17,6 +17,7 @@ from transformers import (
     Qwen2Config,
 )
 
+from jobs_bench.evaluator.likelihood import Request, score_requests
 from jobs_bench.space.configuration import AxisValue
 from jobs_bench.space.space import Space
 from jobs_bench.task.finetune import FineTune
@@ -80,3 +81,14 @@ def test_chosen_logits_are_the_models_own(
     batch = stream.batches(tiny_space.default().mixture(), 1, 0, 1)[0]
     every = model.hf(input_ids=batch.input_ids).logits[batch.predicts]
     torch.testing.assert_close(model.logits_at(batch.input_ids, batch.predicts), every)
+
+
+def test_shared_beginnings_where_the_model_can(model: LanguageModel) -> None:
+    """Branching likelihoods equal those of rows apart; a model that cannot says so."""
+    assert model.branches == (model.hf.config.model_type != "gemma2"), "it has windows"
+    shots = tuple(range(2, 30))
+    requests = [Request((*shots, q, q + 1, o, 5), 2) for q in (31, 33) for o in (36, 37, 38)]
+    apart, _ = score_requests(model, requests, 999)
+    shared, _ = score_requests(model, requests, 999, [0, 0, 0, 1, 1, 1])
+    for mine, wanted in zip(shared, apart, strict=True):
+        assert mine.total == pytest.approx(wanted.total, rel=1e-4)
