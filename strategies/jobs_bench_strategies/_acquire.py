@@ -35,16 +35,31 @@ def maximise(
         anchors: Good configurations to search around.
         allowed: Says which configurations may be proposed (not tried yet, affordable).
     """
+    return next(iter(best_few(landscape, problem, seed, anchors, allowed, 1)), None)
+
+
+def best_few(
+    landscape: Landscape,
+    problem: Problem,
+    seed: int,
+    anchors: Sequence[Configuration],
+    allowed: Allowed,
+    most: int,
+) -> list[Configuration]:
+    """Return up to `most` allowed configurations with high acquisition values, highest first.
+
+    Of an open space they are local optima; arguments as for `maximise`.
+    """
     encoding = NativeEncoding(problem.space)
     with quiet(seed % 2**31):
         if problem.candidates is not None:
-            return _best(landscape, encoding, problem.candidates, allowed)
+            return _best(landscape, encoding, problem.candidates, allowed, most)
         # raw points stand in where every local optimum is forbidden
         for rows in landscape.search(encoding.encode_all(anchors), seed):
-            found = _best(landscape, encoding, map(encoding.decode, rows), allowed)
-            if found is not None:
+            found = _best(landscape, encoding, map(encoding.decode, rows), allowed, most)
+            if found:
                 return found
-        return None
+        return []
 
 
 def _best(
@@ -52,8 +67,10 @@ def _best(
     encoding: NativeEncoding,
     configs: Iterable[Configuration],
     allowed: Allowed,
-) -> Configuration | None:
+    most: int,
+) -> list[Configuration]:
     ordered = [c for c in dict.fromkeys(configs) if allowed(c)]
     if not ordered:
-        return None
-    return ordered[int(np.argmax(landscape.values(encoding.encode_all(ordered))))]
+        return []
+    order = np.argsort(-landscape.values(encoding.encode_all(ordered)), kind="stable")
+    return [ordered[i] for i in order[:most]]

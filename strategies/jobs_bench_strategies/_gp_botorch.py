@@ -97,6 +97,8 @@ def _set_v(kernel: DownTo, value: Tensor) -> None:
 def _kernel(encoding: NativeEncoding, covariance: Covariance) -> Kernel:
     smooth = list(encoding.of_kind("weight", "float", "int"))
     names = list(encoding.of_kind("category", "flag"))
+    if covariance == "predicted":
+        return ProductKernel(_product(smooth, names), DownTo(encoding.d))
     if covariance == "steps":
         return _steps(encoding.d, _product(smooth, names))
     if covariance == "paper" and smooth and names:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from jobs_bench.errors import DataError
-from jobs_bench.gp.model import NativeGP
 from jobs_bench.ops import (
     Gamma,
     GpBox,
@@ -24,6 +22,7 @@ from jobs_bench.ops import (
     LogNormal,
     gp_condition,
     gp_fit,
+    gp_kernel,
     gp_posterior,
 )
 from jobs_bench.space.native import NativeEncoding
@@ -45,7 +44,7 @@ class NativeSurrogate:
         X: Rows, ``(n, d)``.
         y: Standardised scores, ``(n,)``.
         state: The process after them.
-        noise_variance: ``()``.
+        noise_variance: ``()``, or ``(n,)`` where some of it was known point by point.
         trouble: Why the fit failed, empty if it did not.
     """
 
@@ -58,29 +57,40 @@ class NativeSurrogate:
 
     @classmethod
     def fit(
-        cls, X: np.ndarray, scores: np.ndarray, covariance: Covariance, encoding: NativeEncoding
+        cls,
+        X: np.ndarray,
+        scores: np.ndarray,
+        covariance: Covariance,
+        encoding: NativeEncoding,
+        known: np.ndarray | None = None,
     ) -> NativeSurrogate:
-        """Return the surrogate of `scores` at `X`; where the fit fails, that of the priors."""
+        """Return the surrogate of `scores` at `X`; where the fit fails, that of the priors.
+
+        `known` are variances ``(n,)`` of the scores, in their unit squared; a common one is fitted
+        on top of them.
+        """
         tamed = tame(scores)
         scale = Scale.of(tamed)
         rows = torch.as_tensor(X, dtype=torch.float64)
         y = torch.as_tensor(scale.standardise(tamed), dtype=torch.float64)
+        given = None if known is None else torch.as_tensor(known / scale.sd**2)
         spec, priors = covariance_of(encoding, covariance)
         trouble = ""
         with quiet(0):
             try:
-                found = gp_fit(rows, y, spec, priors)
+                found = gp_fit(rows, y, spec, priors, known_noise=given)
                 theta, noise, mean = found.theta, found.noise, found.mean
             except (DataError, RuntimeError) as err:
                 *start, noise, mean = torch.tensor([b.start for b in priors.boxes]).double()
                 theta, trouble = torch.stack(start), str(err)
+            noise = noise if given is None else noise + given
             state = gp_condition(rows, y, theta, noise, mean, spec)
         return cls(scale, rows, y, state, noise, trouble)
 
     @property
     def noise(self) -> float:
-        """Return the noise variance in standardised units."""
-        return float(self.noise_variance)
+        """Return the noise variance in standardised units, the smallest where points differ."""
+        return float(self.noise_variance.min())
 
     def predict(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the noise-free score at `X`, ``(n,)`` each."""
@@ -89,12 +99,16 @@ class NativeSurrogate:
 
     def joint(self, X: np.ndarray) -> np.ndarray:
         """Return the posterior covariance of the noise-free standardised score, ``(n, n)``."""
-        _, theta, mean, *_ = self.state
-        noise = self.noise_variance.reshape(1, 1)
-        model = NativeGP(self.X, self.y.unsqueeze(-1), self.state.spec, theta, noise, mean)
-        with quiet(0), torch.no_grad():
-            joint: Any = model.posterior(torch.as_tensor(X, dtype=torch.float64))
-            found: np.ndarray = joint.distribution.covariance_matrix.numpy()
+        rows = torch.as_tensor(X, dtype=torch.float64)
+        spec, theta = self.state.spec, self.state.theta[0]
+        half = gp_kernel(rows, self.X, theta, spec) @ self.state.inverse[0].mT
+        found: np.ndarray = (gp_kernel(rows, rows, theta, spec) - half @ half.mT).numpy()
+        return found
+
+    def prior(self, X: np.ndarray) -> np.ndarray:
+        """Return the prior covariance of the standardised score, ``(n, n)``."""
+        rows = torch.as_tensor(X, dtype=torch.float64)
+        found: np.ndarray = gp_kernel(rows, rows, self.state.theta[0], self.state.spec).numpy()
         return found
 
     def best_mean(self, X: np.ndarray) -> float:
@@ -110,9 +124,12 @@ class NativeSurrogate:
         rows = torch.cat([self.X, new])
         y = torch.cat([self.y, gp_posterior(self.state, new)[0]])
         _, theta, mean, *_ = self.state
+        noise = self.noise_variance
+        if noise.ndim:
+            noise = torch.cat([noise, noise.min().expand(len(new))])
         with quiet(0):
-            state = gp_condition(rows, y, theta[0], self.noise_variance, mean[0], self.state.spec)
-        return dataclasses.replace(self, X=rows, y=y, state=state)
+            state = gp_condition(rows, y, theta[0], noise, mean[0], self.state.spec)
+        return dataclasses.replace(self, X=rows, y=y, state=state, noise_variance=noise)
 
     def landscape(
         self, goal: Goal, encoding: NativeEncoding, beyond: tuple[float, ...] = ()
@@ -127,10 +144,12 @@ def covariance_of(encoding: NativeEncoding, covariance: Covariance) -> tuple[GpS
     names = encoding.of_kind("category", "flag")
     roots = () if covariance == "paper" else encoding.of_kind("weight")
     both = GpTerm(_KIND, smooth, names)
+    t = encoding.d
+    landscape = dataclasses.replace(both, fidelity=(GpFidelity("linear_truncated", t),))
+    if covariance == "predicted":
+        return _believed(GpSpec((landscape,), roots), scales=[GpBox.fixed(1.0)])
     if covariance == "steps":
-        t = encoding.d
         trend = GpTerm(_KIND, (t,))
-        landscape = dataclasses.replace(both, fidelity=(GpFidelity("linear_truncated", t),))
         return _believed(
             GpSpec((trend, landscape), roots),
             scales=[GpBox.positive(prior=Gamma(2.0, 1.0)), GpBox.positive(prior=Gamma(2.0, 2.0))],

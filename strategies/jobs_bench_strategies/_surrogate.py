@@ -15,7 +15,7 @@ import numpy as np
 
 from jobs_bench.space.native import NativeEncoding
 
-Covariance = Literal["product", "paper", "steps"]
+Covariance = Literal["product", "paper", "steps", "predicted"]
 """What is modelled.
 
 ``product``: Matern-5/2 over square-root weights, floats and integers, times ``exp(-weighted Hamming
@@ -24,6 +24,8 @@ scale, over plain weights, as BoTorch's `MixedSingleTaskGP` and JoBS have it. ``
 (configuration, t), with t in [0, 1], 1 at the horizon, in the last column: a learning curve shared
 by all, plus the landscape ``product`` with a deviation that fades towards the horizon, ``1 + v (1 -
 t)(1 - t')`` (BoTorch's linear truncated kernel of power 0, with the landscape's lengthscales).
+``predicted``: that landscape alone, over predictions of the horizon's score: what they are wrong by
+is shared by neighbours and proportional to ``1 - t``.
 """
 
 

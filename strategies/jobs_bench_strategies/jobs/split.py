@@ -1,0 +1,104 @@
+"""How many trials are taken to the horizon before the search is left to itself, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs_bench.strategy.contract import Problem
+from jobs_bench_strategies.jobs.beliefs import Beliefs, histories
+from jobs_bench_strategies.jobs.choice import choose
+from jobs_bench_strategies.jobs.theory import (
+    Errors,
+    Split,
+    best_split,
+    information_gain,
+    interpolated,
+)
+
+FEWEST = 3
+"""Full runs below which a falling error cannot be told from one that rests."""
+_MOST_SHARE = 1 / 3  # of the budget for pilots
+_CANDIDATES = 64  # uniform configurations on which information is counted, beside those tried
+_MOST_ROUNDS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided, and from what.
+
+    Attributes:
+        wanted: Trials to take to the horizon in all.
+        reason: One sentence.
+        split: The bound, ``None`` while there is too little to compute it.
+        errors: Of the predictor, in standard deviations of the score.
+        counts: Full runs behind each measured error.
+        measured: Leave-one-out errors, in standard deviations of the score.
+        norm: ``b`` of the bound.
+        gains: ``gamma_0, gamma_1, ...``.
+    """
+
+    wanted: int
+    reason: str
+    split: Split | None = None
+    errors: Errors | None = None
+    counts: tuple[int, ...] = ()
+    measured: tuple[float, ...] = ()
+    norm: float = 0.0
+    gains: tuple[float, ...] = ()
+
+
+def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int) -> Verdict:
+    """Return how many pilots there should be.
+
+    Pilots go on while the bound falls by more than they cost: cost is in the bound, as rounds that
+    are no longer paid for.
+
+    Args:
+        problem: With the budget.
+        beliefs: At this moment.
+        steps: Considered, ascending, ending at the horizon.
+        short: Step of a short run.
+    """
+    runs = problem.budget.limit / problem.full_cost()
+    most = max(1, int(runs * _MOST_SHARE))
+    done = beliefs.at_horizon
+    model = beliefs.model
+    if most <= FEWEST or len(done) < FEWEST or model is None or short not in beliefs.rungs:
+        wanted = min(FEWEST, most)
+        return Verdict(wanted, f"{wanted} pilots: with fewer no error can be estimated")
+    early = [s for s in steps if s <= short]
+    H, X = histories(done, early), beliefs.encoding.roots([t.config for t in done])
+    y = beliefs.rungs[short].finals
+    at = np.asarray([*early, steps[-1]], dtype=np.float64)
+    counts = tuple(range(2, len(done) + 1))
+    unit = model.scale.sd
+    measured = []
+    for n in counts:
+        rung = choose(H[:n], X[:n], y[:n], at)
+        measured.append(float(np.sqrt(((rung.held_out - y[:n]) ** 2).mean())) / unit)
+    errors = Errors.fit(counts, measured)
+    r = (model.y - model.state.mean[0]).numpy()
+    norm = float(np.sqrt(max(r @ model.state.alpha[0].numpy().reshape(-1), 0.0)))
+    rng = np.random.default_rng(0)
+    pool = problem.candidates or [problem.space.sample(rng) for _ in range(_CANDIDATES)]
+    configs = [*(t.config for t in beliefs.trials), *pool[:_CANDIDATES]]
+    rows = beliefs.rows([(c, steps[-1]) for c in configs])
+    noise = max(model.noise, errors.at(len(done)) ** 2, 1e-6)
+    gains = information_gain(model.prior(rows), noise, _MOST_ROUNDS)
+    full = problem.full_cost()
+    small = problem.cost(problem.default, 0, short)
+    split = best_split(problem.budget.limit, full, small, norm, errors, interpolated(gains))
+    more = split.gain(len(done)) > 0 and len(done) < split.N
+    wanted = min(max(split.N, FEWEST), most) if more else len(done)
+    told = f"s0 = {errors.s0:.2f}, k = {errors.k:.2f} standard deviations, b = {norm:.1f}"
+    why = (
+        f"{wanted} pilots: one more than {len(done)} lowers the bound by "
+        f"{100 * max(split.gain(len(done)), 0):.1f} % ({told})"
+        if more
+        else f"{len(done)} pilots: one more would not lower the bound, whose best N is {split.N} "
+        f"({told})"
+    )
+    return Verdict(wanted, why, split, errors, counts, tuple(measured), norm, tuple(gains.tolist()))
