@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from jobs_bench.errors import InputError, OptionError, UnknownNameError, WorkerE
 from jobs_bench.registry.catalogue import SUITES, registered
 from jobs_bench.registry.loading import load, strategy_factory
 from jobs_bench.runner.bench import (
+    NOT_APPLICABLE,
     StudyOrder,
     merge,
     open_bench,
@@ -70,12 +71,14 @@ class Done:
         fresh: How many of them this call ran.
         seconds: Wall-clock seconds of this call.
         states: Studies by status.
+        unable: Studies that are not applicable, by (strategy, task, reason).
     """
 
     studies: int
     fresh: int
     seconds: float
     states: dict[str, int]
+    unable: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 def find_suite(name: str) -> Suite:
@@ -174,7 +177,9 @@ def run(order: Order, say: Say) -> Done:
             "seconds": round(float(header["seconds"]) + (seconds if todo else 0.0), 3),
         },
     )
-    return Done(len(plan), len(todo), seconds, states)
+    unable = studies[studies["status"] == NOT_APPLICABLE]
+    pairs = Counter(zip(unable["label"], unable["task"], unable["reason"], strict=True))
+    return Done(len(plan), len(todo), seconds, states, dict(pairs))
 
 
 class _Crew:
@@ -251,7 +256,7 @@ class _Crew:
         with self._lock:
             self._keep(answer)
             self._finished += 1
-            self._failed += answer["study"]["status"] != "ok"
+            self._failed += answer["study"]["status"] not in ("ok", NOT_APPLICABLE)
             now = time.perf_counter()
             if now - self._talked >= TALK_S or self._finished == self._total:
                 self._talked = now

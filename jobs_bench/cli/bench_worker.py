@@ -17,11 +17,11 @@ from jobs_bench.budget import Budget, Ledger
 from jobs_bench.cli.compose import Bench, BenchSpec, check_needs
 from jobs_bench.cli.provenance import versions
 from jobs_bench.cli.worker import die_with_parent
-from jobs_bench.errors import InputError, OptionError
+from jobs_bench.errors import CapabilityError, InputError, OptionError
 from jobs_bench.registry.catalogue import STRATEGIES, TASKS
 from jobs_bench.registry.loading import distribution_of, strategy_factory
 from jobs_bench.registry.spec import Spec
-from jobs_bench.runner.bench import StudyOrder
+from jobs_bench.runner.bench import NOT_APPLICABLE, StudyOrder
 from jobs_bench.runner.simulator import Overhead, Simulated, simulate
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.strategy.contract import Problem, Strategy
@@ -111,10 +111,13 @@ class Simulator:
                 Overhead.parse(order.overhead),
                 site.unit_s,
             )
+        except CapabilityError as err:  # nobody's fault: the two do not go together
+            unable = _without_result(NOT_APPLICABLE, str(err))
+            return {"study": {**row, **unable, **self._ran(order)}, "trace": []}
         except Exception as err:  # a strategy's fault is a row, not the bench's end
-            reason = f"{type(err).__name__}: {err}"
+            failed = _without_result("failed", f"{type(err).__name__}: {err}")
             traceback.print_exc()
-            return {"study": {**row, **_failed(reason), **self._ran(order)}, "trace": []}
+            return {"study": {**row, **failed, **self._ran(order)}, "trace": []}
         return {
             "study": {**row, **_ended(site, got), **self._ran(order)},
             "trace": [
@@ -155,9 +158,9 @@ def _ended(site: Site, got: Simulated) -> dict[str, Any]:
     }
 
 
-def _failed(reason: str) -> dict[str, Any]:
+def _without_result(status: str, reason: str) -> dict[str, Any]:
     return {
-        "status": "failed",
+        "status": status,
         "reason": reason[:2000],
         "recommended": "",
         "believed": None,

@@ -220,8 +220,18 @@ def bench(
     pace = 60 * done.fresh / max(done.seconds, 1e-9)
     if as_json:
         facts = {"studies": done.studies, "run_now": done.fresh, "states": done.states}
-        _print_json({**facts, "seconds": round(done.seconds, 3)})
+        named = ("strategy", "task", "reason")
+        unable = [
+            {**dict(zip(named, pair, strict=True)), "studies": n} for pair, n in done.unable.items()
+        ]
+        _print_json({**facts, "not_applicable": unable, "seconds": round(done.seconds, 3)})
     else:
+        for (label, task, reason), n in done.unable.items():
+            _console().print(
+                f"not applicable: {label} on {task}, {n} studies: {reason}",
+                markup=False,
+                highlight=False,
+            )
         told = ", ".join(f"{n} {state}" for state, n in done.states.items())
         _console().print(
             f"{done.studies} studies ({told}), {done.fresh} run now, {pace:.0f} a minute: {out}",

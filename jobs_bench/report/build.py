@@ -62,7 +62,7 @@ def build_report(root: Path, *, html: bool = True, markdown: bool = True) -> Rep
     boards, excluded = summarise(studies)
     for study in studies:
         if study.events:
-            derived.write(study.folder, derived.tables(study.facts, study.events))
+            derived.write(study.folder, study.facts, study.events, study.fingerprint)
     files = []
     for wanted, name, render in (
         (markdown, "report.md", as_markdown.render),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ def render(boards: Sequence[Board], excluded: Sequence[Exclusion]) -> str:
 
 def environment() -> Environment:
     """Return the environment of all pages: everything is escaped, nothing may be undefined."""
-    return Environment(
+    page = Environment(
         loader=PackageLoader("jobs_bench.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -53,6 +54,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    page.filters["breakable"] = breakable
+    return page
+
+
+def breakable(text: str) -> Markup:
+    """Return `text`, escaped, with places where a long spec may go on in the next line."""
+    return Markup("<wbr>").join(re.split(r"(?<=[?&(])", text))
 
 
 def own(page: Environment, name: str) -> Markup:

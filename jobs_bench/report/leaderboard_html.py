@@ -67,6 +67,7 @@ def _view(board: Leaderboard, index: int) -> dict[str, Any]:
         "board": board,
         "headline": standing_words.headline(board),
         "leaderboard": standing_tables.leaderboard(board),
+        "unable": standing_tables.unable(board),
         "key": [
             (s.method, series[s.method], colour(series[s.method]), dotted(series[s.method]))
             for s in board.standings

@@ -31,6 +31,8 @@ def to_markdown(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) ->
             markdown.text(standing_words.headline(board)),
         ]
         blocks += [markdown.captioned(standing_tables.leaderboard(board))]
+        if board.unable:
+            blocks += [markdown.captioned(standing_tables.unable(board))]
         blocks += ["### Ranks", markdown.text(board.significance.statement)]
         if board.gains:
             blocks += ["### Together or apart"]
@@ -63,6 +65,8 @@ def section(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) -> str
         head = markdown.text(standing_words.headline(board))
         blocks += [f"**{markdown.text(board.title)}.** {head}"]
         blocks += [markdown.captioned(standing_tables.brief(board))]
+        if board.unable:
+            blocks += [markdown.text(standing_words.unable(board))]
     blocks += [markdown.text(standing_words.overview(boards, excluded))]
     return "\n\n".join(blocks)
 
@@ -128,6 +132,10 @@ def studies_csv(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) ->
         for s in board.standings:
             for run in s.runs:
                 rows.append([board.title, s.method, *_study(run, board)])
+        for u in board.unable:
+            for task in u.tasks:
+                reason = f"not applicable: {u.reason}"
+                rows.append([board.title, u.method, task, *[""] * 12, reason])
     for e in excluded:
         seed = "" if e.seed is None else e.seed
         rows.append(["", e.strategy, e.task, seed, e.study, *[""] * 10, e.reason])

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jobs_bench.report.board import Exclusion
+from jobs_bench.runner.bench import NOT_APPLICABLE
 
 Floats = NDArray[np.float64]
 
@@ -151,11 +152,13 @@ class Runs:
         runs: Ordered by task, label, seed and name.
         excluded: What cannot be scored whatever it is compared with.
         benches: The bench folders among the sources.
+        unable: Studies whose strategy cannot be run on their task, ordered like `runs`.
     """
 
     runs: tuple[Run, ...]
     excluded: tuple[Exclusion, ...] = ()
     benches: tuple[Bench, ...] = field(default=())
+    unable: tuple[Run, ...] = ()
 
 
 def sift(runs: Sequence[Run], excluded: Sequence[Exclusion], benches: Sequence[Bench]) -> Runs:
@@ -164,14 +167,17 @@ def sift(runs: Sequence[Run], excluded: Sequence[Exclusion], benches: Sequence[B
     What is judged here is the run itself: it finished, it has a finite oracle score, its budget is
     a positive number, its trace goes forward.
     """
-    kept, left_out = [], list(excluded)
+    kept, unable, left_out = [], [], list(excluded)
     for run in sorted(runs, key=lambda r: (r.task, r.label, r.seed, r.study_id)):
         problem = _problem(run)
-        if problem:
+        if run.status == NOT_APPLICABLE:
+            unable.append(run)
+        elif problem:
             left_out.append(left(run, problem))
         else:
             kept.append(run)
-    return Runs(tuple(kept), tuple(sorted(left_out, key=lambda e: e.study)), tuple(benches))
+    excluded = sorted(left_out, key=lambda e: e.study)
+    return Runs(tuple(kept), tuple(excluded), tuple(benches), tuple(unable))
 
 
 def left(run: Run, reason: str) -> Exclusion:

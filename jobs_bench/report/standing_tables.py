@@ -361,6 +361,21 @@ def benches(board: Leaderboard) -> Table:
     )
 
 
+def unable(board: Leaderboard) -> Table:
+    """Return the methods that cannot be run on some task of the board, with the reason."""
+    rows = tuple(
+        (
+            Cell(u.method, u.method, code=True, strong=True),
+            Cell(", ".join(u.tasks), len(u.tasks)),
+            Cell(str(u.studies), u.studies),
+            Cell(f"not applicable: {u.reason}", u.reason),
+        )
+        for u in board.unable
+    )
+    caption = "Not applicable: these methods need what the tasks cannot give; they are in no number"
+    return Table(caption, ("method", "tasks", "studies", "reason"), rows, frozenset({2}))
+
+
 def excluded_counts(exclusions: Sequence[Exclusion]) -> Table:
     """Return how many studies were left out for which reason, by method."""
     counted = Counter((e.strategy or MISSING, _kind(e.reason)) for e in exclusions)

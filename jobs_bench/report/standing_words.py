@@ -67,6 +67,16 @@ def _bracket(standing: Standing) -> str:
     return f" ({spread})" if spread[0].isdigit() or spread[0] == "\N{MINUS SIGN}" else ""
 
 
+def unable(board: Leaderboard) -> str:
+    """Return which methods cannot be run on which tasks, in a sentence each."""
+    total = len(board.references)
+    return " ".join(
+        f"Not applicable to {len(u.tasks)} of {max(total, len(u.tasks))} tasks: {u.method} "
+        f"({u.reason})."
+        for u in board.unable
+    )
+
+
 def overview(boards: Sequence[Leaderboard], excluded: Sequence[Exclusion]) -> str:
     """Return what the leaderboard covers."""
     if not boards:

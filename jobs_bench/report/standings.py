@@ -98,6 +98,16 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Unable:
+    """A method that cannot be run on some tasks of a board, and why: in no number."""
+
+    method: str
+    tasks: tuple[str, ...]
+    studies: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leaderboard:
     """Everything known under one budget, with one number of workers.
 
@@ -110,6 +120,7 @@ class Leaderboard:
         significance: Test of the complete methods against each other.
         gains: Interaction gains.
         rungs: Rank correlation of rungs for each task that recorded them, with its steps.
+        unable: Methods that are not applicable to some task.
     """
 
     budget: float
@@ -120,6 +131,7 @@ class Leaderboard:
     significance: Significance
     gains: tuple[InteractionGain, ...]
     rungs: Mapping[str, tuple[tuple[int, ...], RungCorrelation]] = field(default_factory=dict)
+    unable: tuple[Unable, ...] = ()
 
     @property
     def title(self) -> str:
@@ -165,8 +177,24 @@ def leaderboards(
     for (budget, workers), methods in chosen.items():
         tasks = sorted({r.task for found in methods.values() for r in found})
         scales = {t: s for t in tasks if (s := references[t].at(budget)) is not None}
-        boards.append(_board(budget, workers, runs.benches, scales, methods, out_of))
+        unable = _unable([r for r in runs.unable if (r.budget, r.workers) == (budget, workers)])
+        boards.append(_board(budget, workers, runs.benches, scales, methods, out_of, unable))
+    excluded += [
+        left(r, f"{r.status}: {r.reason}")
+        for r in runs.unable
+        if (r.budget, r.workers) not in chosen  # a place without any result has no board
+    ]
     return boards, sorted(excluded, key=lambda e: e.study)
+
+
+def _unable(runs: Sequence[Run]) -> tuple[Unable, ...]:
+    grouped: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        grouped.setdefault((run.label, run.reason), []).append(run)
+    return tuple(
+        Unable(method, tuple(sorted({r.task for r in found})), len(found), reason)
+        for (method, reason), found in sorted(grouped.items())
+    )
 
 
 def _scaleless(run: Run, references: Mapping[str, ReferenceFile]) -> str:
@@ -225,6 +253,7 @@ def _board(
     scales: Mapping[str, Reference],
     methods: Mapping[str, list[Run]],
     out_of: Mapping[str, int],
+    unable: tuple[Unable, ...],
 ) -> Leaderboard:
     complete = [m for m, found in methods.items() if {r.task for r in found} == set(scales)]
     ranks = _ranks(scales, methods, complete)
@@ -242,6 +271,7 @@ def _board(
         significance=_significance(scales, methods, complete),
         gains=_gains(scales, methods),
         rungs=_rungs(methods),
+        unable=unable,
     )
 
 

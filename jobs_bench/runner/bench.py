@@ -27,6 +27,8 @@ from jobs_bench.errors import DataError, OptionError, StorageError
 VERSION: Final = 1
 HEADER: Final = "bench.yaml"
 JOURNAL: Final = "studies.jsonl"
+NOT_APPLICABLE: Final = "not applicable"
+"""Status of a study whose strategy needs what its task cannot give."""
 STUDIES: Final[Mapping[str, str]] = {
     "study_id": "str",
     "task": "str",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ from jobs_bench.space.simplex import Simplex
 from jobs_bench.space.space import Space
 
 ColumnKind = Literal["weight", "float", "int", "category", "flag"]
+
+REMEMBERED = 1 << 13
+"""Encoded configurations that are kept of a space, so that a pool is encoded once, not each ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class NativeEncoding:
         self.columns: tuple[Column, ...] = tuple(column for own in each for column in own)
         self.d = len(self.columns)
         self._widths = [len(own) for own in each]
+        self._rows = _rows_of(space)
 
     def of_kind(self, *kinds: ColumnKind) -> tuple[int, ...]:
         """Return the column numbers of the given kinds."""
@@ -91,8 +96,20 @@ class NativeEncoding:
         return np.asarray(row, dtype=np.float64)
 
     def encode_all(self, configs: Sequence[Configuration]) -> np.ndarray:
-        """Return ``(n, d)`` rows."""
-        return np.stack([self.encode(c) for c in configs]) if configs else np.zeros((0, self.d))
+        """Return ``(n, d)`` rows, a new array each time."""
+        if not configs:
+            return np.zeros((0, self.d))
+        return np.concatenate([self._row(c) for c in configs]).reshape(len(configs), self.d)
+
+    def _row(self, config: Configuration) -> np.ndarray:
+        """Return what `encode` gives, perhaps the same array as before: not to be written to."""
+        row = self._rows.get(config)
+        if row is None:
+            row = self.encode(config)
+            if len(self._rows) >= REMEMBERED:
+                self._rows.clear()
+            self._rows[config] = row
+        return row
 
     def decode(self, row: Sequence[float] | np.ndarray) -> Configuration:
         """Return the realised configuration nearest to `row`, ``(d,)``.
@@ -116,6 +133,13 @@ class NativeEncoding:
         for where in self.simplex_slices:
             out[..., where] = np.sqrt(np.clip(out[..., where], 0.0, None))
         return out
+
+
+@lru_cache(maxsize=64)
+def _rows_of(space: Space) -> dict[Configuration, np.ndarray]:
+    """Return the rows that are remembered of a space, by configuration."""
+    del space
+    return {}
 
 
 def _columns(axis: object) -> tuple[Column, ...]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
+
+import orjson
 
 from jobs_bench.budget import CATEGORIES, Charge
 from jobs_bench.errors import JournalError
@@ -33,12 +34,51 @@ from jobs_bench.trial import (
 EVENT_TYPES = ("started", "asked", "finished", "recommended", "ended", "oracle", "closed")
 
 
-@dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a journal: a type from `EVENT_TYPES` and its JSON payload."""
+    """One line of a journal: a type from `EVENT_TYPES` and its JSON payload.
 
-    type: str
-    payload: dict[str, Any]
+    An event that was read holds the text of its payload and decodes it whenever it is asked for: a
+    journal of a million points stays small, and whoever walks through it holds one event at a time.
+
+    Args:
+        kind: Its type, from `EVENT_TYPES`.
+        payload: JSON values, or their text.
+    """
+
+    __slots__ = ("_payload", "type")
+
+    def __init__(self, kind: str, payload: dict[str, Any] | bytes) -> None:
+        self.type = kind
+        self._payload = payload
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """Return the JSON values; of an event that was read, a new copy each time.
+
+        Raises:
+            JournalError: The text is no JSON object.
+        """
+        held = self._payload
+        if not isinstance(held, bytes):
+            return held
+        try:
+            found = orjson.loads(held)
+        except orjson.JSONDecodeError as err:
+            raise JournalError(f"an event of type {self.type!r} is no JSON: {err}") from err
+        if not isinstance(found, dict):
+            got = type(found).__name__
+            raise JournalError(f"an event of type {self.type!r} is a {got}; wanted an object")
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return self.type == other.type and self.payload == other.payload
+
+    __hash__ = None  # type: ignore[assignment]  # payloads can be changed
+
+    def __repr__(self) -> str:
+        return f"Event({self.type!r}, {self.payload!r})"
 
 
 def number(value: float) -> float | str:

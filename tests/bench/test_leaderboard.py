@@ -1,6 +1,8 @@
 """A leaderboard of 1,000 studies with 1,000,000 trace points: seconds and memory.
 
-Beside it the same studies as live folders (journals of 1,000 points each), the slow way in.
+Beside it the same studies as live folders (journals of 1,000 points each), the slow way in, and
+the report on them. Alone, for its peak of memory:
+``pytest tests/bench/test_leaderboard.py -k report --benchmark-only --benchmark-json=report.json``
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pytest
 import yaml
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from jobs_bench.report.build import build_report
 from jobs_bench.report.collect import collect
 from jobs_bench.report.leaderboard import build
 from jobs_bench.report.references import freeze
@@ -136,5 +139,21 @@ def test_a_thousand_studies(
     cpu_s = time.process_time() - began_s
     assert built.excluded == ()
     assert built.boards[0].n_runs == len(TASKS) * len(METHODS) * SEEDS == 1000
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    benchmark.extra_info |= {"peak_gib": peak_kib / 2**20, "cpu_s": cpu_s, "points": 1000 * POINTS}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+def test_report_on_a_thousand_studies(benchmark: BenchmarkFixture, live: Path, again: bool) -> None:
+    """`jobs-bench report`: tables of every study, Markdown and HTML; then with tables as before."""
+    if again:
+        build_report(live)
+    began_s = time.process_time()
+    report = benchmark.pedantic(build_report, (live,), rounds=1)
+    cpu_s = time.process_time() - began_s
+    assert report.excluded == ()
+    assert len(report.studies) == len(TASKS) * len(METHODS) * SEEDS == 1000
+    points = pd.read_parquet(live / TASKS[0] / METHODS[0] / "0" / "derived" / "points.parquet")
+    assert (points["metric"] == "score").sum() == POINTS
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     benchmark.extra_info |= {"peak_gib": peak_kib / 2**20, "cpu_s": cpu_s, "points": 1000 * POINTS}

@@ -16,7 +16,15 @@ import yaml
 
 from jobs_bench.cli.bench import Order, find_suite, labelled, run
 from jobs_bench.errors import DataError, InputError, OptionError, UnknownNameError
-from jobs_bench.runner.bench import JOURNAL, STUDIES, TRACE, StudyOrder, read_results, results
+from jobs_bench.runner.bench import (
+    JOURNAL,
+    NOT_APPLICABLE,
+    STUDIES,
+    TRACE,
+    StudyOrder,
+    read_results,
+    results,
+)
 from jobs_bench.runner.suite import read_suite
 from jobs_bench.table.table import write_table
 from jobs_bench.testing.tables import synthetic_table
@@ -211,3 +219,31 @@ def test_a_live_task_is_refused(tmp_path: Path) -> None:
     path.write_text("version: 1\nname: a\ntasks: [pocket_word2]\nbudgets: [2]", encoding="utf-8")
     with pytest.raises(InputError, match="`bench` simulates tasks that answer at once"):
         run(_order(path, tmp_path / "out"), lambda _: None)
+
+
+def test_what_a_task_cannot_serve_is_named_and_no_failure(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    write_table(tmp_path / "table", synthetic_table(24))
+    tasks = [f"table?path={tmp_path / 'table'}"]
+    text = yaml.safe_dump({"version": 1, "name": "a", "tasks": tasks, "budgets": [3]})
+    path.write_text(text, encoding="utf-8")
+    strategies = ("random", "halves=model_only(random)")
+    order = Order(str(path), strategies, 3, (), "free", 1, tmp_path / "out", "")
+    done = run(order, lambda _: None)
+    assert done.states == {"ok": 3, NOT_APPLICABLE: 3}
+    ((label, task, reason), n) = next(iter(done.unable.items()))
+    assert (label, task, n) == ("halves", tasks[0], 3)
+    assert "candidates" in reason
+    again = run(order, lambda _: None)
+    assert (again.fresh, again.unable) == (0, done.unable)
+
+
+def test_a_suite_whose_table_is_missing_says_which_tables_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "suite.yaml"
+    text = yaml.safe_dump(
+        {"version": 1, "name": "a", "tasks": ["table?name=smoked"], "budgets": [3]}
+    )
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UnknownNameError, match="no table named 'smoked'; did you mean 'smoke'"):
+        run(_order(path, tmp_path / "out"), lambda _: None)
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -165,11 +166,24 @@ def test_parquet_round_trip(tmp_path: Path) -> None:
     with JournalWriter(folder.events, Reading((), 0, 0), sync=False) as journal:
         journal.append(events())
     frames = derive(folder)
-    write(folder, frames)
-    write(folder, frames)
+    assert write(folder, MANIFEST, events(), "a")
     assert sorted(p.name for p in folder.derived.iterdir()) == sorted(
         f"{name}.parquet" for name in TABLES
     )
     for name, frame in frames.items():
         read = pd.read_parquet(folder.derived / f"{name}.parquet")
         pd.testing.assert_frame_equal(read, frame)
+
+
+def test_tables_are_made_anew_when_something_changed_only(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "s")
+    folder.create(MANIFEST, {})
+    assert write(folder, MANIFEST, events(), "a")
+    assert not write(folder, MANIFEST, events(), "a")
+    assert write(folder, MANIFEST, events()[:5], "b")
+    assert len(pd.read_parquet(folder.derived / "segments.parquet")) == 2
+    assert write(folder, replace(MANIFEST, seed=4), events()[:5], "b")
+    assert set(pd.read_parquet(folder.derived / "points.parquet")["seed"]) == {4}
+    (folder.derived / "oracle.parquet").write_bytes(b"torn")
+    assert write(folder, replace(MANIFEST, seed=4), events()[:5], "b")
+    pd.read_parquet(folder.derived / "oracle.parquet")

@@ -16,7 +16,7 @@ from jobs_bench.report.build import build_report
 
 MakeStudy = Callable[..., Any]
 HOSTILE = '<script>alert(1)</script>|$\\frac{`"x"\'&amp;'
-VOID = {"meta", "link", "br", "img", "hr", "use", "path"}
+VOID = {"meta", "wbr", "link", "br", "img", "hr", "use", "path"}
 
 
 class Page(HTMLParser):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobs_bench.report.html import breakable
 from jobs_bench.report.markdown import code
 
 
@@ -18,3 +19,8 @@ from jobs_bench.report.markdown import code
 )
 def test_code_spans_hold_any_text(text: str, span: str) -> None:
     assert code(text) == span
+
+
+def test_long_specs_can_be_broken_and_stay_escaped() -> None:
+    assert breakable("synthetic?a=1&b=<i>") == "synthetic?<wbr>a=1&amp;<wbr>b=&lt;i&gt;"
+    assert breakable("mean rank") == "mean rank"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from jobs_bench.report.collect import collect
-from jobs_bench.report.leaderboard import standings_of
+from jobs_bench.report.leaderboard import build, standings_of
 from jobs_bench.report.references import load_references
 from jobs_bench.report.standings import Leaderboard, Standing, leaderboards
 
@@ -291,3 +291,34 @@ def test_the_gain_of_joint_search_is_planted_and_found(
     assert (gain.base, gain.wrapper, gain.gain.verdict) == ("bo", "independent", "A is better")
     span = np.mean([r.span for r in board.references.values()])
     assert gain.gain.difference.value == pytest.approx(100 * 0.3 * 0.15 / span, rel=0.5)
+
+
+def test_what_is_not_applicable_is_named_and_moves_nobody(
+    frames: Frames, write_bench: WriteBench, references: Path, tmp_path: Path
+) -> None:
+    alone = rows_of(board_of(write_bench(tmp_path / "alone", *frames), references))
+    unable, _ = copied(frames, "bo", "online")
+    why = "strategy online needs reweight; the task gives curves, resume"
+    unable = unable.assign(status="not applicable", reason=why, oracle=np.nan)
+    studies, trace = frames
+    root = write_bench(tmp_path / "with", pd.concat([studies, unable], ignore_index=True), trace)
+    board = board_of(root, references)
+    rows = rows_of(board)
+    assert {m: numbers(s) for m, s in rows.items()} == {m: numbers(s) for m, s in alone.items()}
+    (told,) = board.unable
+    assert (told.method, told.reason, told.studies) == ("online", why, len(unable))
+    assert set(told.tasks) == set(studies.task)
+    built = build([root], tmp_path / "out", references=references)
+    assert built.excluded == ()
+    for name in ("leaderboard.md", "leaderboard.html", "studies.csv"):
+        assert f"not applicable: {why}" in (tmp_path / "out" / name).read_text(), name
+
+
+def test_where_nothing_is_applicable_the_studies_are_named_all_the_same(
+    frames: Frames, write_bench: WriteBench, references: Path, tmp_path: Path
+) -> None:
+    studies = frames[0].assign(status="not applicable", reason="no forks", oracle=np.nan)
+    boards, excluded = standings_of([write_bench(tmp_path, studies, frames[1])], references)
+    assert boards == []
+    assert {e.reason for e in excluded} == {"not applicable: no forks"}
+    assert len(excluded) == len(studies)

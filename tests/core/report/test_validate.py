@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ def test_each_fault_is_found(
     tmp_path: Path, make_study: MakeStudy, write_events: WriteEvents, edit: Edit, problem: str
 ) -> None:
     folder = make_study(tmp_path / "a")
-    events = deepcopy(list(read(folder.events).events))
+    events = [Event(e.type, e.payload) for e in read(folder.events).events]
     edit(events)
     write_events(folder, events)
     problems = validate(folder.root)

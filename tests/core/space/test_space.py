@@ -180,3 +180,16 @@ def test_equal_mixtures_hash_alike_in_any_order() -> None:
     a, b = Mixture({"x": 0.25, "y": 0.75}), Mixture({"y": 0.75, "x": 0.25})
     assert a == b
     assert hash(a) == hash(b)
+
+
+def test_rows_of_many_configurations_are_those_of_each_and_nobody_shares_them() -> None:
+    space = SPACES["lora"]
+    rng = np.random.default_rng(0)
+    configs = [space.sample(rng) for _ in range(20)]
+    one, other = NativeEncoding(space), NativeEncoding(space)
+    wanted = np.stack([one.encode(c) for c in configs])
+    for encoding in (one, other):
+        rows = encoding.encode_all(configs)
+        np.testing.assert_array_equal(rows, wanted)
+        rows[:] = -1.0
+    np.testing.assert_array_equal(one.encode_all(configs[::-1]), wanted[::-1])

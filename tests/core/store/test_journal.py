@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,20 @@ def test_any_payload_comes_back_to_the_bit(
     _write(path, [Event("asked", payload) for payload in payloads])
     read_back = [event.payload for event in read(path).events]
     assert [repr(p) for p in read_back] == [repr(p) for p in payloads]  # 0 and -0.0 are not one
+
+
+def test_a_line_in_another_layout_is_read_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    body = json.dumps({"type": "asked", "payload": {"ask": 1}, "seq": 0})
+    path.write_text(f'{body[:-1]},"crc":"{zlib.crc32(body.encode()):08x}"}}\n')
+    assert read(path).events == (Event("asked", {"ask": 1}),)
+
+
+def test_what_is_no_object_is_named_when_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for payload, what in (("[1]", "is a list; wanted an object"), ("{1}", "is no JSON")):
+        body = f'{{"seq":0,"type":"asked","payload":{payload}}}'
+        path.write_text(f'{body[:-1]},"crc":"{zlib.crc32(body.encode()):08x}"}}\n')
+        (event,) = read(path).events
+        with pytest.raises(JournalError, match=what):
+            _ = event.payload
