@@ -286,6 +286,37 @@ def validate(folder: Path, as_json: Json = False) -> None:
 
 
 @app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(help="A study, or a folder with several.")],
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the curves of a single study: .svg, .png or .pdf.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what strategies left beside their recommendations: splits, predictors, bounds."""
+    from jobs_bench.cli import explain as explaining
+
+    found = explaining.artifacts(folder)
+    if plot is not None:
+        if plot.suffix not in (".svg", ".png", ".pdf"):
+            raise OptionError(f"got --plot {plot}; wanted a name that ends in .svg, .png or .pdf")
+        if len(found) > 1:
+            raise OptionError(
+                f"got --plot with {len(found)} studies; wanted one of {', '.join(found)}"
+            )
+        (named,) = found.values()
+        if not explaining.draw(named, plot):
+            raise OptionError(f"{folder}: got --plot, but no artifact has curves")
+    if as_json:
+        _print_json(found)
+        return
+    for root, named in found.items():
+        _console().print(root, markup=False, highlight=False)
+        for name, content in named.items():
+            explaining.show(_console(), name, content)
+
+
+@app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="A study, or a folder with several.")],
     out: Annotated[Path, typer.Option(help="Folder for best.yaml and the adapter.")],

@@ -53,8 +53,10 @@ class Verdict:
 def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int) -> Verdict:
     """Return how many pilots there should be.
 
-    Pilots go on while the bound falls by more than they cost: cost is in the bound, as rounds that
-    are no longer paid for.
+    Pilots go on while one more lowers the bound by a larger share than the share of what is left of
+    the budget that it takes, and up to a third of the budget. (The bound's own minimum says little:
+    in spaces of this size the information gain is nearly linear in T, ``gamma_T / T`` does not
+    fall, and the bound asks for pilots to the end.)
 
     Args:
         problem: With the budget.
@@ -91,14 +93,18 @@ def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int)
     full = problem.full_cost()
     small = problem.cost(problem.default, 0, short)
     split = best_split(problem.budget.limit, full, small, norm, errors, interpolated(gains))
-    more = split.gain(len(done)) > 0 and len(done) < split.N
-    wanted = min(max(split.N, FEWEST), most) if more else len(done)
-    told = f"s0 = {errors.s0:.2f}, k = {errors.k:.2f} standard deviations, b = {norm:.1f}"
-    why = (
-        f"{wanted} pilots: one more than {len(done)} lowers the bound by "
-        f"{100 * max(split.gain(len(done)), 0):.1f} % ({told})"
-        if more
-        else f"{len(done)} pilots: one more would not lower the bound, whose best N is {split.N} "
-        f"({told})"
+    n = len(done)
+    gain, price = split.gain(n), full / max(problem.budget.limit - n * full, full)
+    wanted = min(n + 1, most) if gain > price else n
+    told = (
+        f"one more lowers the bound by {100 * max(gain, 0):.1f} % for {100 * price:.1f} % of what "
+        f"is left (s0 = {errors.s0:.2f}, k = {errors.k:.2f} standard deviations, b = {norm:.1f}; "
+        f"smallest at {split.N})"
     )
+    if wanted > n:
+        why = f"more than {n} pilots: {told}"
+    elif gain > price:
+        why = f"{n} pilots, a third of the budget, although {told}"
+    else:
+        why = f"{n} pilots: {told}"
     return Verdict(wanted, why, split, errors, counts, tuple(measured), norm, tuple(gains.tolist()))

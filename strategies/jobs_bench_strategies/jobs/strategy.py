@@ -135,13 +135,13 @@ class Jobs:
         share = problem.cost(problem.default, 0, self._short) / problem.full_cost()
         self._n_init = max(1, min(self.n_init, int(_DESIGN * runs / share)))
         self._believer = Believer(self._encoding, self._steps, self._how)
-        self._told = 0
+        self._told: list[Outcome] = []
         self._beliefs: tuple[int, Beliefs] | None = None
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in outcomes."""
         self.seen.extend(outcomes)
-        self._told += len(outcomes)
+        self._told.extend(outcomes)
 
     def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
         """Return up to `n` segments."""
@@ -191,18 +191,31 @@ class Jobs:
 
     def artifacts(self) -> Sequence[Artifact]:
         """Return how the budget was split, what predictors were worth, and the bound."""
-        beliefs = self._believe()
-        return explain(beliefs, self._decide(beliefs), self._horizon)
+        return explain(self._believe(), self._decided(), self._horizon)
 
     def _believe(self) -> Beliefs:
-        if self._beliefs is None or self._beliefs[0] != self._told:
-            self._beliefs = (self._told, self._believer(self.seen))
+        if self._beliefs is None or self._beliefs[0] != len(self._told):
+            self._beliefs = (len(self._told), self._believer(self.seen))
         return self._beliefs[1]
 
     def _decide(self, beliefs: Beliefs) -> Verdict:
         if self.n_pilot:
             return Verdict(self.n_pilot, f"{self.n_pilot} pilots, as was asked for")
         return decide(self.problem, beliefs, self._steps, self._short)
+
+    def _decided(self) -> Verdict:
+        """Return the verdict that ended the pilots, or the latest: what was told, told again."""
+        seen = History()
+        known, verdict = -1, self._decide(self._believer(seen))
+        for outcome in self._told:
+            seen.close(outcome)
+            done = sum(t.step == self._horizon for t in seen)
+            if done == known or len(seen) < self._n_init:
+                continue
+            known, verdict = done, self._decide(self._believer(seen))
+            if done >= verdict.wanted:
+                break
+        return verdict
 
     def _first(
         self, started: int, taken: set[Configuration], purse: Purse, seed: int
