@@ -12,11 +12,17 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from jobs_bench.budget import Budget
-from jobs_bench.errors import CapabilityError
+from jobs_bench.errors import CapabilityError, OptionError
 from jobs_bench.space.axes import Block
 from jobs_bench.space.configuration import AxisValue, Configuration
 from jobs_bench.space.space import Space
-from jobs_bench.strategy.contract import AskContext, Problem, Strategy
+from jobs_bench.strategy.contract import (
+    AskContext,
+    Problem,
+    Strategy,
+    StrategyFactory,
+    StrategyInfo,
+)
 from jobs_bench.strategy.history import History, TrialRecord
 from jobs_bench.trial import Done, Fork, Note, Outcome, Proposal, Retire, Segment, Start, Wait
 
@@ -146,6 +152,35 @@ class BlockView:
         found = self.proposals(inner.ask(n, view), extra)
         work = any(not isinstance(p, Retire) for p in found)
         return found, not work and not view.running
+
+
+def each_side(
+    name: str,
+    base: StrategyFactory | None,
+    data: StrategyFactory | None,
+    model: StrategyFactory | None,
+) -> tuple[StrategyFactory, StrategyFactory]:
+    """Return who searches the data block and who the rest: `base` where no other is named.
+
+    Raises:
+        OptionError: A side without a strategy.
+    """
+    sides = (data or base, model or base)
+    if sides[0] is None or sides[1] is None:
+        lacking = "data" if sides[0] is None else "model"
+        raise OptionError(
+            f"{name} lacks a strategy for the {lacking} block; wanted {name}(bo) for both, or "
+            f"{name}?data=regmix&model=bo"
+        )
+    return sides[0], sides[1]
+
+
+def two_sided(info: StrategyInfo, data: StrategyInfo, model: StrategyInfo) -> StrategyInfo:
+    """Return what is known of a wrapper around two strategies: their names and joint needs."""
+    inner = data.name if data.name == model.name else f"data={data.name}, model={model.name}"
+    return dataclasses.replace(
+        info, name=f"{info.name}({inner})", needs=info.needs | data.needs | model.needs
+    )
 
 
 def assemble(space: Space, values: Mapping[str, AxisValue]) -> Configuration:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -20,7 +19,8 @@ from jobs_bench.strategy.contract import (
 )
 from jobs_bench.strategy.history import TrialRecord
 from jobs_bench.trial import Json, Note, Outcome, Proposal
-from jobs_bench_strategies._blocks import DATA, MODEL, BlockView
+from jobs_bench_strategies._blocks import DATA, MODEL, BlockView, each_side, two_sided
+from jobs_bench_strategies._observing import finite_score
 from jobs_bench_strategies._spending import SLACK, end
 
 _TURNS: tuple[tuple[Block, ...], ...] = (DATA, MODEL)
@@ -39,7 +39,11 @@ class Alternating:
 
     Args:
         base: The strategy of every phase.
-        switch_every: Full runs between two swaps, above 0.
+        data: Another one for the phases of the mixture, such as a data-mixing method.
+        model: Another one for the other phases; it also judges the incumbent.
+        switch_every: Full runs of a phase at most, above 0.
+        patience: A phase ends early after so many trials at the horizon in a row that were no
+            better than the best before them; 0: it does not.
     """
 
     info = StrategyInfo(
@@ -48,16 +52,26 @@ class Alternating:
         reference="baseline of Chen et al. 2026, arXiv 2602.08351",
     )
 
-    def __init__(self, *, base: StrategyFactory, switch_every: float = 4.0) -> None:
+    def __init__(
+        self,
+        *,
+        base: StrategyFactory | None = None,
+        data: StrategyFactory | None = None,
+        model: StrategyFactory | None = None,
+        switch_every: float = 4.0,
+        patience: int = 0,
+    ) -> None:
         if not (math.isfinite(switch_every) and switch_every > 0):
             raise OptionError(f"got switch_every={switch_every}; wanted a number above 0")
+        if patience < 0:
+            raise OptionError(f"got patience={patience}; wanted at least 1, or 0 for none")
         self.switch_every = switch_every
-        self._base = base
-        self._judge: Strategy = base()
-        inner = self._judge.info
-        self.info = dataclasses.replace(
-            type(self).info, name=f"alternating({inner.name})", needs=inner.needs
-        )
+        self.patience = patience
+        self._sides = each_side("alternating", base, data, model)
+        sides = [make().info for make in self._sides]
+        self.info = two_sided(type(self).info, *sides)
+        # the incumbent is judged by the side that models configurations on the whole space
+        self._judge: Strategy = self._sides[1]()
 
     def setup(self, problem: Problem) -> None:
         """Take in the problem.
@@ -71,7 +85,7 @@ class Alternating:
         self._outcomes: list[Outcome] = []
         self._judge.setup(problem)
         for number in range(len(_TURNS)):  # raises now rather than at the first swap
-            self._base().setup(self._view(number, problem.default).problem)
+            self._sides[number]().setup(self._view(number, problem.default).problem)
         self._phase: tuple[int, BlockView, Strategy, int] | None = None
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -92,7 +106,7 @@ class Alternating:
             except CapabilityError:  # a pool that does not vary this side at this base
                 number += 1
                 continue
-            left = self._share - self._used(view, ctx)
+            left = 0.0 if self._stale(view, ctx) else self._share - self._used(view, ctx)
             if left > SLACK * self._share:
                 note: Note = {"phase": number, "base": cast(Json, base.to_json())}
                 found, over = view.ask(inner, n, ctx, left, note)
@@ -111,7 +125,7 @@ class Alternating:
         """Return the view and the strategy of a phase, told all that it may know."""
         if self._phase is None or self._phase[0] != number or self._phase[1].base != base:
             view = self._view(number, base)
-            inner = self._base()
+            inner = self._sides[number % len(_TURNS)]()
             inner.setup(view.problem)
             self._phase = (number, view, inner, 0)
         _, view, inner, told = self._phase
@@ -120,6 +134,22 @@ class Alternating:
             inner.tell([outcome])
         self._phase = (number, view, inner, len(self._outcomes))
         return view, inner
+
+    def _stale(self, view: BlockView, ctx: AskContext) -> bool:
+        """Return whether the last `patience` full runs of this phase brought nothing."""
+        if not self.patience:
+            return False
+        horizon = self.problem.fidelity.horizon
+        best, idle = -math.inf, 0
+        for trial in ctx.history:
+            score = finite_score(trial, horizon)
+            if score is None:
+                continue
+            better = score > best
+            best = max(best, score)
+            if view.owns(trial):
+                idle = 0 if better else idle + 1
+        return idle >= self.patience
 
     def _used(self, view: BlockView, ctx: AskContext) -> float:
         """Return the expected cost of what this phase proposed."""

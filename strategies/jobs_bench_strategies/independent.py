@@ -14,7 +14,14 @@ from jobs_bench.strategy.contract import (
     StrategyInfo,
 )
 from jobs_bench.trial import Outcome, Proposal
-from jobs_bench_strategies._blocks import DATA, MODEL, BlockView, assemble
+from jobs_bench_strategies._blocks import (
+    DATA,
+    MODEL,
+    BlockView,
+    assemble,
+    each_side,
+    two_sided,
+)
 from jobs_bench_strategies._spending import end
 
 
@@ -30,6 +37,8 @@ class Independent:
 
     Args:
         base: The strategy of both halves.
+        data: Another one for the mixture, such as a data-mixing method.
+        model: Another one for the rest.
     """
 
     info = StrategyInfo(
@@ -38,12 +47,16 @@ class Independent:
         reference="baseline of Chen et al. 2026, arXiv 2602.08351",
     )
 
-    def __init__(self, *, base: StrategyFactory) -> None:
-        self._inner: tuple[Strategy, Strategy] = (base(), base())
-        inner = self._inner[0].info
-        self.info = dataclasses.replace(
-            type(self).info, name=f"independent({inner.name})", needs=inner.needs
-        )
+    def __init__(
+        self,
+        *,
+        base: StrategyFactory | None = None,
+        data: StrategyFactory | None = None,
+        model: StrategyFactory | None = None,
+    ) -> None:
+        sides = each_side("independent", base, data, model)
+        self._inner: tuple[Strategy, Strategy] = (sides[0](), sides[1]())
+        self.info = two_sided(type(self).info, *(i.info for i in self._inner))
 
     def setup(self, problem: Problem) -> None:
         """Take in the problem.

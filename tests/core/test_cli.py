@@ -90,7 +90,7 @@ def study(stopped: Path, tmp_path: Path) -> Path:
         (["--strategy", "jobs_paper?n_pilot=99"], "wanted at most the 8 full runs that 8x pays"),
         (["--strategy", "hyperband?eta=1"], "eta=1"),
         (["--strategy", "bo(random)"], "no option of bo named 'base'"),
-        (["--strategy", "independent"], "independent lacks the option base"),
+        (["--strategy", "independent"], "independent lacks a strategy for the data block"),
         (["--workers", "0"], "'--workers'"),
         (["--driver", "fast"], "'fast' is not one of 'auto', 'inline', 'local'"),
         (["--bugdet", "8x"], "No such option: --bugdet"),

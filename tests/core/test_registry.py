@@ -137,7 +137,10 @@ def test_strategies_are_loaded_by_spec() -> None:
     ("spec", "words"),
     [
         ("hyperbnd", "no strategy named 'hyperbnd'; did you mean 'hyperband'?"),
-        ("independent", "independent lacks the option base, as in independent(bo)"),
+        (
+            "independent",
+            "independent lacks a strategy for the data block; wanted independent(bo) for both",
+        ),
         ("independent(hyperbnd)", "no strategy named 'hyperbnd'; did you mean 'hyperband'?"),
         ("independent(hyperband?eat=3)", "no option of hyperband named 'eat'; did you mean 'eta'?"),
         ("random(bo)", "no option of random named 'base'"),

@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from jobs_bench.errors import CapabilityError, SpaceError
+from jobs_bench.errors import CapabilityError, OptionError, SpaceError
 from jobs_bench.runner.machine import Machine
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.space import Space
 from jobs_bench.strategy.contract import AskContext
+from jobs_bench.testing.strategy_contract import check_strategy
 from jobs_bench.testing.synthetic import Synthetic, conditional_space, pool, small_space
 from jobs_bench.trial import Proposal, Start
 from jobs_bench_strategies.alternating import Alternating
 from jobs_bench_strategies.block_only import DataOnly, ModelOnly
 from jobs_bench_strategies.independent import Independent
+from jobs_bench_strategies.mixing.regmix import RegMix
 from jobs_bench_strategies.random import Random
 from jobs_bench_strategies.rungs.hyperband import Hyperband
 from jobs_bench_strategies.sobol import Sobol
@@ -114,3 +116,43 @@ def test_the_name_says_what_is_wrapped() -> None:
     assert wrapped.info.name == "alternating(hyperband)"
     assert wrapped.info.needs == {"resume"}
     assert DataOnly(base=Random).info.blocks == ("data",)
+
+
+def test_each_side_may_have_its_own_strategy(study: Study) -> None:
+    task = Synthetic()
+    default = task.space.default()
+    strategy = Independent(data=RegMix, model=Hyperband)
+    assert strategy.info.name == "independent(data=regmix, model=hyperband)"
+    machine = study(strategy, task, "16x")
+    first = [t for t in machine.history if t.notes[0]["view"] == "data"]
+    second = [t for t in machine.history if t.notes[0]["view"] == "model"]
+    assert len({_data(t.config) for t in first}) > 4
+    assert all(_rest(t.config) == _rest(default) for t in first)
+    assert {t.step for t in second} <= set(machine.problem.fidelity.rungs(3.0))
+    turns = study(Alternating(data=Sobol, model=Hyperband, switch_every=3), task, "12x")
+    rungs = {t.step for t in turns.history if t.notes[0]["view"] == "1"}
+    assert len(rungs) > 1, "Hyperband has the second side"
+    assert {t.step for t in turns.history if t.notes[0]["view"] == "0"} == {81}
+
+
+def test_a_side_without_a_strategy_is_refused() -> None:
+    with pytest.raises(OptionError, match="independent lacks a strategy for the data block"):
+        Independent(model=Random)
+    with pytest.raises(OptionError, match="alternating lacks a strategy for the model block"):
+        Alternating(data=Random)
+    with pytest.raises(OptionError, match="got patience=-1"):
+        Alternating(base=Random, patience=-1)
+
+
+def test_patience_ends_a_phase_that_brings_nothing(study: Study) -> None:
+    def phases(patience: int) -> list[int]:
+        strategy = Alternating(base=Sobol, switch_every=6, patience=patience)
+        machine = study(strategy, Synthetic(seed=2), "12x")
+        return [int(str(t.notes[0]["view"])) for t in machine.history]
+
+    assert max(phases(2)) > max(phases(0))
+
+
+def test_two_sided_wrappers_keep_the_contract() -> None:
+    check_strategy(lambda: Independent(data=Sobol, model=Hyperband), quick=True)
+    check_strategy(lambda: Alternating(data=Sobol, model=Hyperband, patience=2), quick=True)
