@@ -10,16 +10,44 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.optimize import least_squares
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from threadpoolctl import threadpool_limits
+
+from jobs_bench.ops import GpPriors, GpSpec, GpTerm, gp_condition, gp_fit, gp_posterior
+from jobs_bench_strategies._scaling import Scale
 
 Law = Callable[[np.ndarray], np.ndarray]
 
 _PENALTIES = np.geomspace(1e-4, 1e2, 13)
 _STARTS = 6
 _HUBER = 0.02
+_CHUNK = 10_000  # rows predicted at a time
+
+
+def fit_gp(weights: np.ndarray, losses: np.ndarray) -> Law:
+    """Return a Gaussian process on square roots of the weights (Matern-5/2, BoTorch's priors).
+
+    Its mean is the law; parameters are those of the highest posterior density.
+    """
+    k = weights.shape[1]
+    columns = tuple(range(k))
+    spec = GpSpec((GpTerm("matern52", columns),), columns)
+    scale = Scale.of(losses)
+    rows = torch.as_tensor(weights, dtype=torch.float64)
+    y = torch.as_tensor(scale.standardise(losses), dtype=torch.float64)
+    found = gp_fit(rows, y, spec, GpPriors.botorch(spec))
+    state = gp_condition(rows, y, found.theta, found.noise, found.mean, spec)
+
+    def law(at: np.ndarray) -> np.ndarray:
+        parts = torch.as_tensor(at, dtype=torch.float64).split(_CHUNK)
+        mean = torch.cat([gp_posterior(state, part)[0] for part in parts]).numpy()
+        restored: np.ndarray = mean * scale.sd + scale.mean
+        return restored
+
+    return law
 
 
 def fit_ridge(weights: np.ndarray, losses: np.ndarray) -> Law:

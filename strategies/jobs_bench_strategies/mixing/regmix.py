@@ -8,13 +8,20 @@ from typing import Literal
 import numpy as np
 
 from jobs_bench.strategy.contract import StrategyInfo
-from jobs_bench_strategies.mixing._laws import Law, fit_log_linear, fit_ridge, fit_trees
+from jobs_bench_strategies.mixing._laws import (
+    Law,
+    fit_gp,
+    fit_log_linear,
+    fit_ridge,
+    fit_trees,
+)
 from jobs_bench_strategies.mixing._method import SwarmMethod
 from jobs_bench_strategies.mixing._swarm import caps_of
 
 _SIMULATED = 100_000
 _AVERAGED = 128
 _FITS: dict[str, Callable[[np.ndarray, np.ndarray], Law]] = {
+    "gp": fit_gp,
     "trees": fit_trees,
     "ridge": fit_ridge,
     "log_linear": fit_log_linear,
@@ -32,7 +39,8 @@ class RegMix(SwarmMethod):
     Args:
         n_proxies: Proxy runs, 0 for as many as the budget pays for beside one full run.
         short: Length of a proxy run as a share of the horizon, ``(0, 1]``.
-        regressor: ``trees`` (the paper's), ``ridge`` on square roots, or ``log_linear``.
+        regressor: ``gp`` on square roots, ``trees`` (the paper's), ``ridge`` on square roots, or
+            ``log_linear``.
     """
 
     info = StrategyInfo(
@@ -48,7 +56,7 @@ class RegMix(SwarmMethod):
         *,
         n_proxies: int = 0,
         short: float = 0.25,
-        regressor: Literal["trees", "ridge", "log_linear"] = "trees",
+        regressor: Literal["gp", "trees", "ridge", "log_linear"] = "trees",
     ) -> None:
         super().__init__(n_proxies, short)
         self.regressor = regressor
