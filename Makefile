@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt $(NATIVE)
 
 demo: $(STAMP)
 	$(BIN)/jobs-bench run --task pocket_word2 --budget 6x --workers 2 --out runs/demo \
-	  --strategy random --strategy hyperband --strategy bo --strategy jobs_paper
+	  --strategy random --strategy hyperband --strategy bo --strategy jobs_paper --strategy jobs
 
 test: lint pytest
 
