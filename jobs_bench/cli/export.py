@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def export(
         OptionError: No closed study, or studies of several tasks.
         WorkerError: The final training failed.
     """
-    folder, manifest, config, score = _best(root, strategy)
+    folder, manifest, run = _best(root, strategy)
+    config, score = run.config, run.score
     out.mkdir(parents=True, exist_ok=True)
     best: dict[str, Any] = {
         "task": manifest.task,
@@ -49,18 +51,29 @@ def export(
         "steps": manifest.steps[-1],
         "signature": manifest.signature,
     }
+    if run.controller:
+        best["controller"] = run.controller
     lines = [f"{out / 'best.yaml'}: {manifest.strategy}, oracle score {score:.4g}"]
     if train:
         where = data_dir or folder.local().get("data_dir")
         spec = BenchSpec(manifest.task, manifest.model, None if where is None else str(where))
-        best["adapter"] = _train(Bench(spec), config, seed, out / "adapter")
+        best["adapter"] = _train(Bench(spec), run, seed, out / "adapter")
         lines.append(f"{out / 'adapter'}: hidden-item score {best['adapter']['score']:.4g}")
     (out / "best.yaml").write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
     return lines
 
 
-def _best(root: Path, strategy: str | None) -> tuple[StudyFolder, Manifest, Configuration, float]:
-    found: list[tuple[float, StudyFolder, Manifest, Configuration]] = []
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What a study recommended, and its mean oracle score."""
+
+    score: float
+    config: Configuration
+    controller: str
+
+
+def _best(root: Path, strategy: str | None) -> tuple[StudyFolder, Manifest, _Scored]:
+    found: list[tuple[StudyFolder, Manifest, _Scored]] = []
     kinds: set[tuple[str, str | None]] = set()
     for folder in study_folders(root):
         manifest = folder.manifest()
@@ -70,7 +83,7 @@ def _best(root: Path, strategy: str | None) -> tuple[StudyFolder, Manifest, Conf
         scored = _oracle(events)
         if scored is not None:
             kinds.add((manifest.task, manifest.model))
-            found.append((scored[0], folder, manifest, scored[1]))
+            found.append((folder, manifest, scored))
     if not found:
         raise OptionError(
             f"{root}: no finished study"
@@ -80,27 +93,28 @@ def _best(root: Path, strategy: str | None) -> tuple[StudyFolder, Manifest, Conf
     if len(kinds) > 1:
         names = ", ".join(sorted(f"{t} on {m}" for t, m in kinds))
         raise OptionError(f"{root}: studies of several tasks ({names}); name one study's folder")
-    score, folder, manifest, config = max(found, key=lambda f: f[0])
-    return folder, manifest, config, score
+    return max(found, key=lambda f: f[2].score)
 
 
-def _oracle(events: tuple[Event, ...]) -> tuple[float, Configuration] | None:
+def _oracle(events: tuple[Event, ...]) -> _Scored | None:
     runs = [e.payload for e in events if e.type == "oracle" and e.payload["who"] == "recommended"]
     points = [r["outcome"]["points"] for r in runs]
     scores = [read_number(p[-1]["score"][0]) for p in points if p]
     if not scores or not events or events[-1].type != "closed":
         return None
-    return sum(scores) / len(scores), Configuration.from_json(runs[0]["config"])
+    config = Configuration.from_json(runs[0]["config"])
+    return _Scored(sum(scores) / len(scores), config, str(runs[0].get("controller", "")))
 
 
-def _train(bench: Bench, config: Configuration, seed: int, folder: Path) -> dict[str, Any]:
+def _train(bench: Bench, run: _Scored, seed: int, folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         evaluator = bench.evaluator(Path(scratch))
         if not isinstance(evaluator, FineTuneEvaluator):
             raise OptionError(
                 f"{bench.spec.task} trains no model; export with --no-train for best.yaml alone"
             )
-        outcome = evaluator.export(config, derive_seed("export", seed), folder)
+        seed_ = derive_seed("export", seed)
+        outcome = evaluator.export(run.config, seed_, folder, run.controller)
     if outcome.status != "ok" or outcome.final is None:
         raise WorkerError(f"the final training ended {outcome.status}: {outcome.error}")
     metrics = {name: value.mean for name, value in outcome.final.metrics.items()}

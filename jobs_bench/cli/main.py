@@ -40,6 +40,13 @@ Model = Annotated[
     str | None,
     typer.Option(help="pocket, smollm2-135m, a hub id or a folder. Default: the task's own."),
 ]
+Pack = Annotated[
+    str,
+    typer.Option(
+        help="Low-rank trials that share a pass, at most, or auto. From 2 on, the last digits "
+        "depend on which trials ran together.",
+    ),
+]
 Task = Annotated[str, typer.Option(help="Task, as in pocket_word2 or arc_easy?horizon=50.")]
 Budget = Annotated[str, typer.Option(help="Total of each study: 8x, 2e6tok, 1e15flop or 3600s.")]
 
@@ -149,11 +156,12 @@ def run(
     oracle_seeds: Annotated[
         int, typer.Option(min=1, help="Runs on hidden items that a recommendation gets.")
     ] = 2,
+    pack: Pack = "1",
     as_json: Json = False,
 ) -> None:
     """Run studies: every strategy with every seed; those that are done are skipped."""
     from jobs_bench.budget import Budget as Total
-    from jobs_bench.cli.compose import BenchSpec
+    from jobs_bench.cli.compose import BenchSpec, pack_of
     from jobs_bench.cli.progress import watch_for
     from jobs_bench.cli.studies import Order
     from jobs_bench.cli.studies import run as run_studies
@@ -167,6 +175,7 @@ def run(
         out=out,
         driver=driver.value,
         oracle_seeds=oracle_seeds,
+        pack=pack_of(pack),
     )
     closed = run_studies(order, watch_for(_console(json_mode=as_json), json=as_json))
     _report(out, as_json=as_json)

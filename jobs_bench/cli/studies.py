@@ -41,6 +41,7 @@ class Order:
         out: Folder for the studies.
         driver: ``auto``, ``inline`` or ``local``.
         oracle_seeds: How many oracle runs a recommendation gets.
+        pack: Trials that share a pass, at most; ``None``: as the memory allows.
     """
 
     bench: BenchSpec
@@ -51,6 +52,7 @@ class Order:
     out: Path
     driver: str
     oracle_seeds: int
+    pack: int | None = 1
 
 
 class Interrupt:
@@ -110,7 +112,7 @@ def run(order: Order, watch: Watch) -> bool:
         InputError: Before anything is spent: wrong names, options, budget, data, capabilities.
     """
     ops.require_native()
-    bench = Bench(order.bench)
+    bench = Bench(order.bench, order.pack)
     force = Workforce(bench, order.workers, order.driver, order.out / "logs")
     try:
         speed = None
@@ -172,7 +174,7 @@ def _manifest(
         flop_per_s=speed,
         versions={**versions(), **plugins},
         hardware=hardware(),
-        backend={**ops.backend_record(), "worker_threads": threads},
+        backend={**ops.backend_record(), "worker_threads": threads, "pack": order.pack},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tags=info.tags,
     )
@@ -195,11 +197,11 @@ def resume(root: Path, data_dir: str | None, driver: str, watch: Watch) -> bool:
     for folder in open_ones:
         manifest = folder.manifest()
         where = data_dir or folder.local().get("data_dir")
-        groups.setdefault((manifest.task, manifest.model, where, manifest.workers), []).append(
-            folder
-        )
-    for (task, model, where, workers), folders in groups.items():
-        bench = Bench(BenchSpec(task, model, where))
+        pack = manifest.backend.get("pack", 1)
+        key = (manifest.task, manifest.model, where, manifest.workers, pack)
+        groups.setdefault(key, []).append(folder)
+    for (task, model, where, workers, pack), folders in groups.items():
+        bench = Bench(BenchSpec(task, model, where), pack)
         force = Workforce(bench, workers, driver, root / "logs")
         try:
             closed &= _run_all(bench, folders, force, _top(folders[0]), watch)

@@ -32,10 +32,14 @@ def record(
     points: Annotated[int, typer.Option(min=1, help="Points of a curve, at least.")] = 10,
     design_seed: Annotated[int, typer.Option(help="Seed of the Sobol design.")] = 20,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    pack: Annotated[
+        str, typer.Option(help="Low-rank trials that share a pass, at most, or auto.")
+    ] = "1",
     worker: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Train a Sobol design and record the curves; begun again, it goes on where it stopped."""
     from jobs_bench.cli import table_record as recording
+    from jobs_bench.cli.compose import pack_of
 
     console = Console(stderr=True)
 
@@ -43,7 +47,15 @@ def record(
         console.print(text, markup=False, highlight=False)
 
     order = recording.Order(
-        name, tuple(dict.fromkeys(task)), model, data_dir, configs, seeds, points, design_seed
+        name,
+        tuple(dict.fromkeys(task)),
+        model,
+        data_dir,
+        configs,
+        seeds,
+        points,
+        design_seed,
+        pack_of(pack),
     )
     if worker:
         number, _, workers = worker.partition("/")
@@ -52,7 +64,16 @@ def record(
         recording.record(order, out, int(number), int(workers), say)
         return
     again = ["table", "record", "--out", str(out), "--name", name, "--configs", str(configs)]
-    again += ["--seeds", str(seeds), "--points", str(points), "--design-seed", str(design_seed)]
+    again += [
+        "--pack",
+        pack,
+        "--seeds",
+        str(seeds),
+        "--points",
+        str(points),
+        "--design-seed",
+        str(design_seed),
+    ]
     for spec in order.tasks:
         again += ["--task", spec]
     again += ["--model", model] if model else []

@@ -43,7 +43,7 @@ UNITS = {"gold_bpb": "bits per byte"}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to record: see `Plan`."""
+    """What to record: see `Plan`; and how many trials share a pass (``None``: as fits)."""
 
     name: str
     tasks: tuple[str, ...]
@@ -53,6 +53,7 @@ class Order:
     seeds: int
     points: int
     design_seed: int
+    pack: int | None = 1
 
 
 class Source:
@@ -162,14 +163,14 @@ def record(order: Order, folder: Path, worker: int, workers: int, say: Say) -> N
     plan = plan_of(order, source)
     open_plan(folder, plan)
     configs = design(source.first.space(), plan.configs, plan.design_seed)
-    recorder = Recorder(source.finetune(), plan.steps)
+    recorder = Recorder(source.finetune(), plan.steps, pack=order.pack)
     with writing(folder, worker) as part:
         there = done(folder)
         todo = [t for i, t in enumerate(plan.order()) if i % workers == worker and t not in there]
         began = time.perf_counter()
-        for count, (number, seed) in enumerate(todo, start=1):
-            config = configs[number]
-            got = recorder.run(config, derive_seed("table", config.key(), seed))
+        trials = [(configs[c], derive_seed("table", configs[c].key(), s)) for c, s in todo]
+        for count, (place, got) in enumerate(recorder.run_all(trials), start=1):
+            number, seed = todo[place]
             points = tuple(
                 RecordedPoint(
                     r.step,
@@ -181,7 +182,7 @@ def record(order: Order, folder: Path, worker: int, workers: int, say: Say) -> N
                 )
                 for r in got.curve
             )
-            train, evals = _costs(source.targets, config)
+            train, evals = _costs(source.targets, configs[number])
             part.append(
                 RecordedTrial(number, seed, got.status, points, train, evals, got.run_s, got.error)
             )

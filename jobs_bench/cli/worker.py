@@ -11,11 +11,13 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jobs_bench.cli.compose import Bench, BenchSpec
 from jobs_bench.errors import JobsBenchError, StorageError
+from jobs_bench.runner.executor import answer
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.store.codec import outcome_to_json, segment_from_json
 from jobs_bench.task.contract import Evaluator
@@ -37,21 +39,27 @@ class Worker:
         import torch  # here: a worker that cannot start says why without it
 
         torch.set_num_threads(int(hello["threads"]))
-        self._bench = Bench(BenchSpec.from_json(hello["bench"]))
+        self._bench = Bench(BenchSpec.from_json(hello["bench"]), hello["pack"])
         self._evaluators: dict[str, Evaluator] = {}
 
-    def answer(self, message: dict[str, Any]) -> Outcome:
-        """Return the outcome that a message asks for."""
-        evaluator = self._evaluator(message["workdir"])
-        if message["op"] == "run":
-            return evaluator.run([segment_from_json(message["segment"])])[0]
-        if message["op"] == "oracle":
-            plain = message["config"]
+    def answer(self, messages: Sequence[dict[str, Any]]) -> list[Outcome]:
+        """Return the outcomes that messages of one kind, for one study, ask for.
+
+        Several ``oracle`` messages are of one configuration.
+        """
+        first = messages[0]
+        evaluator = self._evaluator(first["workdir"])
+        if first["op"] == "run":
+            return list(evaluator.run([segment_from_json(m["segment"]) for m in messages]))
+        if first["op"] == "oracle":
+            plain = first["config"]
             config = None if plain is None else Configuration.from_json(plain)
-            return evaluator.oracle(config, [int(message["seed"])])[0]
-        trial_id = int(message["trial"])
-        evaluator.discard(trial_id)
-        return Outcome(Segment(trial_id, Configuration(), 0, 0, 0), "ok", (), ())
+            controller = str(first.get("controller", ""))
+            return list(answer(evaluator, config, [int(m["seed"]) for m in messages], controller))
+        for message in messages:
+            evaluator.discard(int(message["trial"]))
+        nothing = (Segment(int(m["trial"]), Configuration(), 0, 0, 0) for m in messages)
+        return [Outcome(segment, "ok", (), ()) for segment in nothing]
 
     def _evaluator(self, workdir: str) -> Evaluator:
         if workdir not in self._evaluators:
@@ -78,7 +86,10 @@ def main() -> int:
                 answer = {"error": str(err)}
         else:
             try:
-                answer = {"outcome": outcome_to_json(worker.answer(message), seconds=True)}
+                several = message["op"] == "batch"
+                outcomes = worker.answer(message["of"] if several else [message])
+                told = [outcome_to_json(o, seconds=True) for o in outcomes]
+                answer = {"outcomes": told} if several else {"outcome": told[0]}
             except JobsBenchError as err:
                 answer = {"error": str(err), "storage": isinstance(err, StorageError)}
         out.write(json.dumps(answer) + "\n")

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-import math
-import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from jobs_bench.budget import Charge
-from jobs_bench.errors import ContractError, JobsBenchError, StorageError
+from jobs_bench.errors import ContractError
+from jobs_bench.evaluator.attempt import Lap
+from jobs_bench.evaluator.online import Ground
+from jobs_bench.evaluator.pack import Pack
 from jobs_bench.evaluator.scoring import HeldOut, Scorer
+from jobs_bench.evaluator.segment_run import SegmentRun
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.task.contract import ModelFacts
-from jobs_bench.task.cost import eval_flop, train_flop
+from jobs_bench.task.cost import eval_flop
 from jobs_bench.task.finetune import FineTune
-from jobs_bench.train.adapter import trainable
 from jobs_bench.train.batches import MixtureStream
 from jobs_bench.train.checkpoint import Checkpoints
 from jobs_bench.train.language_model import LanguageModel
-from jobs_bench.train.trainer import DivergedError, Trainer
-from jobs_bench.trial import Outcome, Point, Segment, Status, Value
+from jobs_bench.trial import Outcome, Point, Segment, Value
 
 
 class FineTuneEvaluator:
-    """Runs segments of a fine-tuning task, one after the other.
+    """Runs segments of a fine-tuning task.
 
-    The base model is loaded at the first use and stays; adapters come and go.
+    The base model is loaded at the first use and stays; adapters come and go. Plain low-rank trials
+    of a batch can share passes over it: their outcomes are then the same up to the order of
+    floating-point sums. One after the other, they are the same to the bit whatever the batch.
 
     Args:
         spec: What the task gave.
         facts: Of the base model.
         workdir: Folder for checkpoints.
         device: Where to run; default: the first GPU, else the CPU.
+        pack: Trials that share a pass, at most; 1: they go one after the other; ``None``: as many
+            as the memory has room for and as gain something.
+        max_rows: A pass with more rows has no room; ``None``: as many as there is memory for.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class FineTuneEvaluator:
         facts: ModelFacts,
         workdir: Path,
         device: torch.device | None = None,
+        pack: int | None = 1,
+        max_rows: int | None = None,
     ) -> None:
         self._spec = spec
         self._facts = facts
@@ -53,19 +59,27 @@ class FineTuneEvaluator:
         self._visible: Scorer | None = None
         self._hidden: Scorer | None = None
         self._held_out: HeldOut | None = None
+        self._pack_size = pack
+        self._max_rows = max_rows
+        self._pack: Pack | None = None
 
     def run(self, segments: Sequence[Segment]) -> list[Outcome]:
         """Return one outcome a segment, in order."""
-        return [self._run(s, self._scorer(hidden=False), keep=True) for s in segments]
+        return self._run(segments, self._scorer(hidden=False), keep=True)
 
     def oracle(self, config: Configuration | None, seeds: Sequence[int]) -> list[Outcome]:
         """Return full runs of `config` scored on the hidden items, one a seed."""
-        scorer = self._scorer(hidden=True)
         if config is None:
-            return [self._base_model(scorer)]
+            return [self._base_model(self._scorer(hidden=True))]
+        return self.controlled_oracle(config, "", seeds)
+
+    def controlled_oracle(
+        self, config: Configuration, controller: str, seeds: Sequence[int]
+    ) -> list[Outcome]:
+        """Return full runs of `config` under a controller, scored on the hidden items."""
         horizon = self._spec.recipe.fidelity.horizon
-        segments = [Segment(0, config, 0, horizon, seed) for seed in seeds]
-        return [self._run(s, scorer, keep=False) for s in segments]
+        segments = [Segment(0, config, 0, horizon, s, controller=controller) for s in seeds]
+        return self._run(segments, self._scorer(hidden=True), keep=False)
 
     def discard(self, trial_id: int) -> None:
         """Drop the checkpoints of a trial that will never be resumed."""
@@ -74,16 +88,20 @@ class FineTuneEvaluator:
     def close(self) -> None:
         """Let go of the model."""
         self._model = self._stream = self._visible = self._hidden = self._held_out = None
+        self._pack = None
 
-    def export(self, config: Configuration, seed: int, folder: Path) -> Outcome:
+    def export(
+        self, config: Configuration, seed: int, folder: Path, controller: str = ""
+    ) -> Outcome:
         """Train `config` to the horizon and write it to `folder`; return the oracle's outcome.
 
         An adapter is written as PEFT writes it (``PeftModel.from_pretrained`` reads it), ``full``
         as a whole model.
         """
         horizon = self._spec.recipe.fidelity.horizon
-        segment = Segment(0, config, 0, horizon, seed)
-        return self._run(segment, self._scorer(hidden=True), keep=False, export=folder)
+        segment = Segment(0, config, 0, horizon, seed, controller=controller)
+        (outcome,) = self._run([segment], self._scorer(hidden=True), keep=False, export=folder)
+        return outcome
 
     @property
     def model(self) -> LanguageModel:
@@ -138,102 +156,62 @@ class FineTuneEvaluator:
         sign = 1.0 if spec.higher_is_better else -1.0
         losses, tokens = self._domain_losses().losses() if domains else ({}, 0)
         score = Value(sign * value.mean, value.se, value.n)
-        return Point(step, score, scores.metrics, losses), scores.tokens + tokens
+        items = {n: v for n, v in scores.items.items() if n in (spec.metric, "gold_logprob")}
+        return Point(step, score, scores.metrics, losses, items), scores.tokens + tokens
 
     def _base_model(self, scorer: Scorer) -> Outcome:
-        started = time.perf_counter()
+        segment = Segment(0, Configuration(), 0, 0, 0)
+        lap = Lap()
         point, tokens = self._point(0, scorer, domains=False)
-        flop = eval_flop(self._facts, None, tokens)
-        charge = Charge("eval", tokens, flop, time.perf_counter() - started)
-        return Outcome(Segment(0, Configuration(), 0, 0, 0), "ok", (point,), (charge,))
+        charge = Charge("eval", tokens, eval_flop(self._facts, None, tokens), lap())
+        return Outcome(segment, "ok", (point,), (charge,))
 
     def _run(
-        self, segment: Segment, scorer: Scorer, *, keep: bool, export: Path | None = None
-    ) -> Outcome:
+        self,
+        segments: Sequence[Segment],
+        scorer: Scorer,
+        *,
+        keep: bool,
+        export: Path | None = None,
+    ) -> list[Outcome]:
         recipe = self._spec.recipe
-        steps = recipe.fidelity.steps if keep else (recipe.fidelity.horizon,)
-        stops = [s for s in steps if segment.start < s <= segment.until]
-        points: list[Point] = []
-        spent = _Spent(segment, self._facts)
-        status: Status = "ok"
-        error = ""
-        trainer: Trainer | None = None
-        try:
-            with trainable(self.model, segment.config, segment.seed) as adapted:
-                trainer = Trainer(adapted, self._batches(), recipe, segment.seed)
-                if segment.start:
-                    source = segment.trial_id if segment.parent is None else segment.parent
-                    trainer.restore(self._checkpoints.load(source, segment.start))
-                spent.lap_eval()
-                for progress in trainer.run(stops):
-                    spent.lap_train(progress.tokens, progress.step)
-                    with adapted.folded():
-                        point, tokens = self._point(progress.step, scorer, domains=keep)
-                    spent.lap_eval(tokens)
-                    if not math.isfinite(point.score.mean):
-                        raise DivergedError(progress.step, "the score", progress.tokens)
-                    points.append(point)
-                if keep:
-                    self._checkpoints.save(segment.trial_id, trainer.state())
-                if export is not None:
-                    target = self.model.hf if adapted.wrapped is None else adapted.wrapped
-                    target.save_pretrained(export)
-                    self.model.tokenizer.save_pretrained(export)
-        except DivergedError as err:
-            spent.lap_train(err.tokens, err.step)
-            status, error = "diverged", str(err)
-        except StorageError:
-            raise  # no trial is at fault: the study stops and can be resumed
-        except JobsBenchError as err:
-            status, error = "crashed", str(err)
-        except (MemoryError, torch.OutOfMemoryError) as err:
-            status, error = "oom", str(err)
-        except (RuntimeError, OSError, ValueError) as err:
-            if "not enough memory" in str(err) or "can't allocate memory" in str(err):
-                status, error = "oom", str(err)
-            else:
-                status = "crashed"
-                error = "".join(traceback.format_exception(err, limit=-3))[-2000:]
-        if status in ("oom", "crashed") and trainer is not None and trainer.tokens:
-            spent.lap_train(trainer.tokens, trainer.step)  # steps since the last stop were paid too
-        return Outcome(segment, status, tuple(points), spent.charges(), error)
-
-
-class _Spent:
-    """Tokens, operations and seconds of one segment, train and eval apart."""
-
-    def __init__(self, segment: Segment, facts: ModelFacts) -> None:
-        self._segment = segment
-        self._facts = facts
-        self._at = time.perf_counter()
-        self._train_tokens = 0
-        self._eval_tokens = 0
-        self._steps = 0
-        self._train_s = 0.0
-        self._eval_s = 0.0
-
-    def _lap(self) -> float:
-        now = time.perf_counter()
-        lap, self._at = now - self._at, now
-        return lap
-
-    def lap_train(self, tokens_so_far: int, step: int) -> None:
-        """Close a stretch of training."""
-        self._train_s += self._lap()
-        self._train_tokens = tokens_so_far
-        self._steps = step - self._segment.start
-
-    def lap_eval(self, tokens: int = 0) -> None:
-        """Close a stretch of scoring."""
-        self._eval_s += self._lap()
-        self._eval_tokens += tokens
-
-    def charges(self) -> tuple[Charge, ...]:
-        """Return what it came to."""
-        config, facts = self._segment.config, self._facts
-        train = train_flop(facts, config, self._train_tokens, self._steps)
-        evaluated = eval_flop(facts, config, self._eval_tokens)
-        return (
-            Charge("train", self._train_tokens, train, self._train_s),
-            Charge("eval", self._eval_tokens, evaluated, self._eval_s),
+        ground = Ground(
+            self.model,
+            self._facts,
+            self._batches(),
+            recipe,
+            lambda: self._domain_losses().losses(),
+            self._spec.visible,
         )
+        steps = recipe.fidelity.steps if keep else (recipe.fidelity.horizon,)
+        runs: list[SegmentRun] = []
+        for i, segment in enumerate(segments):
+            source = segment.trial_id if segment.parent is None else segment.parent
+            before = [
+                run
+                for run, other in zip(runs, segments[:i], strict=True)
+                if keep and other.trial_id in (source, segment.trial_id)
+            ]
+            stops = [s for s in steps if segment.start < s <= segment.until]
+            runs.append(
+                SegmentRun(
+                    segment,
+                    ground,
+                    [segment.until] if segment.merge else stops,
+                    lambda step: self._point(step, scorer, domains=keep),
+                    self._checkpoints if keep else None,
+                    export,
+                    before,
+                )
+            )
+        for _ in self._seats().run(runs):
+            pass
+        return [run.outcome() for run in runs]
+
+    def _seats(self) -> Pack:
+        if self._pack is None:
+            recipe = self._spec.recipe
+            self._pack = Pack(
+                self.model, self._batches(), recipe, self._pack_size, max_rows=self._max_rows
+            )
+        return self._pack

@@ -23,6 +23,9 @@ _T = TypeVar("_T")
 KEPT_TOKENS = 8
 """A batch may attend to this many times `eval_tokens` kept tokens: their keys are copied a row."""
 
+LOGIT_ROWS = 1024
+"""Positions whose logits are computed at once: 200 MB at 50,000 tokens of vocabulary."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -83,15 +86,24 @@ def score_requests(
     found: dict[int, Likelihood] = {}
     for trunk, past, trees in _batches(model, groves, eval_tokens):
         ids, where, at, branching = _arrange(model, trunk, past, trees, rows, firsts)
-        logprobs = torch.log_softmax(model.logits_at(ids, where, branching).float(), dim=-1)
-        best = logprobs.argmax(dim=-1)
-        for row, places in at.items():
-            for i in askers[row]:
-                n = requests[i].n
-                mine = logprobs[places[-n:]]
-                labels = torch.tensor(requests[i].ids[-n:], device=ids.device)
-                total = mine.gather(1, labels[:, None]).double().sum()
-                found[i] = Likelihood(float(total), bool((best[places[-n:]] == labels).all()))
+        asking = [(i, places[-requests[i].n :]) for row, places in at.items() for i in askers[row]]
+        labels = torch.tensor([t for i, _ in asking for t in requests[i].ids[-requests[i].n :]])
+        places = torch.tensor([p for _, mine in asking for p in mine])
+        found_at = torch.empty(len(labels), dtype=torch.float64)
+        best_at = torch.empty(len(labels), dtype=torch.bool)
+        start = 0
+        for piece in model.logits_in_pieces(ids, where, branching, LOGIT_ROWS):
+            logprobs = torch.log_softmax(piece.float(), dim=-1)
+            mine = ((places >= start) & (places < start + len(piece))).nonzero()[:, 0]
+            at_piece = (places[mine] - start).to(piece.device)
+            wanted = labels[mine].to(piece.device)
+            found_at[mine] = logprobs[at_piece, wanted].double().cpu()
+            best_at[mine] = (logprobs.argmax(dim=-1)[at_piece] == wanted).cpu()
+            start += len(piece)
+        sizes = [len(mine) for _, mine in asking]
+        sides = zip(asking, found_at.split(sizes), best_at.split(sizes), strict=True)
+        for (i, _), logprob, best in sides:
+            found[i] = Likelihood(float(logprob.sum()), bool(best.all()))
     return [found[i] for i in range(len(requests))], sum(g.size for g in groves)
 
 

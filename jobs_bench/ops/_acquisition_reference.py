@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import LinearConstraint, minimize
 from torch import Tensor
 
 from jobs_bench.errors import DataError
@@ -223,8 +223,8 @@ def _ascend(space: _Space, score: Score, row: Array, value: float, max_iter: int
         inside = ((where >= start) & (where < stop)).astype(float)
         if inside.any():
             total = 1 - row[start:stop].sum() + row[where] @ inside
-            sums.append(LinearConstraint(inside, total, total))
-    found = minimize(
+            sums.append(scipy.optimize.LinearConstraint(inside, total, total))
+    found = scipy.optimize.minimize(
         negative,
         row[where],
         jac=True,

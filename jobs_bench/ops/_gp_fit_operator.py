@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 import torch
-from scipy import optimize
 from torch import Tensor
 
 from jobs_bench.errors import DataError
@@ -139,12 +139,14 @@ def _search(
         return (first, slope) if np.array_equal(z, begin) else loss(z)
 
     if len(begin) and max_iter:
-        result = optimize.minimize(
+        result = scipy.optimize.minimize(
             from_start,
             begin,
             jac=True,
             method="L-BFGS-B",
-            bounds=optimize.Bounds(model.coordinates(model.low), model.coordinates(model.high)),
+            bounds=scipy.optimize.Bounds(
+                model.coordinates(model.low), model.coordinates(model.high)
+            ),
             options={
                 "maxcor": _MEMORY,
                 "maxiter": max_iter,

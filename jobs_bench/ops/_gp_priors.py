@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from jobs_bench.errors import DataError
 from jobs_bench.ops._gp_spec import POSITIVE, GpSpec
@@ -54,7 +54,7 @@ class LogNormal:
 
     def quantile(self, u: Numbers) -> Numbers:
         """Return where a share `u` in (0, 1) of the mass lies below."""
-        out: Numbers = np.exp(self.loc + self.scale * stats.norm.ppf(u))
+        out: Numbers = np.exp(self.loc + self.scale * scipy.special.ndtri(u))
         return out
 
     @property
@@ -90,7 +90,9 @@ class Gamma:
 
     def quantile(self, u: Numbers) -> Numbers:
         """Return where a share `u` in (0, 1) of the mass lies below."""
-        out: Numbers = np.asarray(stats.gamma.ppf(u, self.concentration)) / self.rate
+        out: Numbers = (
+            np.asarray(scipy.special.gammaincinv(self.concentration, u), dtype=float) / self.rate
+        )
         return out
 
 
@@ -120,7 +122,7 @@ class Normal:
 
     def quantile(self, u: Numbers) -> Numbers:
         """Return where a share `u` in (0, 1) of the mass lies below."""
-        out: Numbers = self.loc + self.scale * np.asarray(stats.norm.ppf(u))
+        out: Numbers = self.loc + self.scale * np.asarray(scipy.special.ndtri(u))
         return out
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from jobs_bench.errors import PluginError, UnknownNameError
 
 STRATEGIES = "jobs_bench.strategies"
+CONTROLLERS = "jobs_bench.controllers"
 TASKS = "jobs_bench.tasks"
 MODELS = "jobs_bench.models"
 EXECUTORS = "jobs_bench.executors"
@@ -28,6 +29,7 @@ SUITES = "jobs_bench.suites"
 
 KINDS = {
     STRATEGIES: "strategy",
+    CONTROLLERS: "controller",
     TASKS: "task",
     MODELS: "model",
     EXECUTORS: "executor",

@@ -7,9 +7,10 @@ from importlib.metadata import EntryPoint
 from typing import Any, cast
 
 from jobs_bench.errors import PluginError
-from jobs_bench.registry.catalogue import STRATEGIES, TASKS, find
+from jobs_bench.registry.catalogue import CONTROLLERS, STRATEGIES, TASKS, find
 from jobs_bench.registry.spec import Spec, typed_options
 from jobs_bench.strategy.contract import Strategy
+from jobs_bench.strategy.controller import Controller
 from jobs_bench.task.contract import Task, TaskSetup
 
 
@@ -52,6 +53,24 @@ def strategy_factory(spec: str) -> Callable[[], Strategy]:
 def load_strategy(spec: str) -> Strategy:
     """Return a fresh strategy; see `strategy_factory`."""
     return strategy_factory(spec)()
+
+
+def load_controller(spec: str) -> Controller:
+    """Return the controller of a spec.
+
+    Raises:
+        InputError: The spec names no controller, or its options are wrong.
+    """
+    parsed = Spec.parse(spec)
+    factory = load(CONTROLLERS, parsed.name)
+    options = typed_options(parsed.name, factory, parsed.options, lambda text: text)
+    controller = factory(**options)
+    if not isinstance(controller, Controller):
+        raise PluginError(
+            f"{parsed.name} makes a {type(controller).__name__}, which lacks part of the "
+            "controller contract: signals, proxies, ends, start, update"
+        )
+    return controller
 
 
 def default_model(spec: str) -> str | None:

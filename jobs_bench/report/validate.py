@@ -21,7 +21,7 @@ from jobs_bench.store.codec import (
 from jobs_bench.store.folder import Manifest, StudyFolder
 from jobs_bench.store.journal import read
 from jobs_bench.strategy.contract import Recommendation
-from jobs_bench.trial import Fork, Outcome, Resume, Retire, Start
+from jobs_bench.trial import Fork, Merge, Outcome, Resume, Retire, Start
 
 TOLERANCE = 0.02  # of a full run: costs are estimated when the last segment is let in
 NOTE = "note: "
@@ -35,6 +35,8 @@ class _Trial:
     step: int
     until: int | None
     parent: int | None = None
+    controller: str = ""
+    merge: Merge = ()
 
 
 @dataclass(slots=True)
@@ -149,7 +151,10 @@ def _asked(walk: _Walk, event: Event) -> Iterator[str]:
                 yield f"trial {proposal.trial_id} is running already"
             trial.until, trial.parent = proposal.until, None
         elif isinstance(proposal, Start):
-            trial = _Trial(proposal.config, 0, proposal.until)
+            start = proposal.until if proposal.merge else 0
+            trial = _Trial(proposal.config, start, proposal.until)
+            trial.controller, trial.merge = proposal.controller, proposal.merge
+            yield from _parents(walk, proposal)
             walk.trials[len(walk.trials)] = trial
         elif isinstance(proposal, Fork):
             step = walk.trials[proposal.trial_id].step
@@ -158,8 +163,17 @@ def _asked(walk: _Walk, event: Event) -> Iterator[str]:
         else:
             continue
         steps = walk.manifest.steps
-        if proposal.until not in steps or proposal.until <= trial.step:
+        if proposal.until not in steps or (proposal.until <= trial.step and not trial.merge):
             yield f"got until={proposal.until}; wanted one of {steps} above {trial.step}"
+
+
+def _parents(walk: _Walk, proposal: Start) -> Iterator[str]:
+    for parent, _ in proposal.merge:
+        of = walk.trials.get(parent)
+        if of is None:
+            yield f"there is no trial {parent} yet"
+        elif of.until is not None or of.step != proposal.until or of.merge:
+            yield f"trial {parent} has no adapter of step {proposal.until} to be merged"
 
 
 def _finished(walk: _Walk, outcome: Outcome) -> Iterator[str]:
@@ -173,13 +187,14 @@ def _finished(walk: _Walk, outcome: Outcome) -> Iterator[str]:
     if trial is None or trial.until is None:
         yield f"nobody proposed this segment of trial {segment.trial_id}"
         return
-    wanted = (trial.config, trial.step, trial.until, trial.parent)
-    got = (segment.config, segment.start, segment.until, segment.parent)
-    for name, a, b in zip(("config", "start", "until", "parent"), got, wanted, strict=True):
+    wanted = (trial.config, trial.step, trial.until, trial.parent, trial.controller, trial.merge)
+    names = ("config", "start", "until", "parent", "controller", "merge")
+    for name, b in zip(names, wanted, strict=True):
+        a = getattr(segment, name)
         if a != b:
             yield f"trial {segment.trial_id}: got {name} {a}, proposed was {b}"
     steps = [p.step for p in outcome.points]
-    lo, hi = segment.start, segment.until
+    lo, hi = (segment.start if not segment.merge else segment.start - 1), segment.until
     if not all(a < b for a, b in pairwise((lo, *steps))) or (steps and steps[-1] > hi):
         yield f"points at steps {steps}; wanted ascending ones in ({lo}, {hi}]"
     if outcome.status == "ok" and (not steps or steps[-1] != segment.until):
@@ -235,6 +250,9 @@ def _oracle(walk: _Walk, event: Event) -> Iterator[str]:
         differ = _differ(walk.recommended.config.to_json(), config)
         if differ:
             yield f"it trained something else than was recommended ({', '.join(differ)})"
+        trained, wanted = str(event.payload.get("controller", "")), walk.recommended.controller
+        if trained != wanted:
+            yield f"it trained with the controller {trained!r}; recommended was {wanted!r}"
 
 
 def _differ(recommended: Mapping[str, object], trained: Mapping[str, object]) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from jobs_bench.errors import ContractError
 from jobs_bench.space.configuration import Configuration
-from jobs_bench.task.contract import Evaluator
+from jobs_bench.task.contract import Evaluator, Reweights
 from jobs_bench.trial import Outcome, Segment
 
 
@@ -18,6 +19,7 @@ class OracleRequest:
 
     config: Configuration | None
     seed: int
+    controller: str = ""
 
 
 class Executor(Protocol):
@@ -42,6 +44,24 @@ class Executor(Protocol):
     def close(self) -> None:
         """Stop everything that still runs, without waiting for it."""
         ...
+
+
+def answer(
+    evaluator: Evaluator, config: Configuration | None, seeds: Sequence[int], controller: str = ""
+) -> Sequence[Outcome]:
+    """Return the oracle's outcomes, one a seed.
+
+    Raises:
+        ContractError: A controller, and an evaluator that knows of none.
+    """
+    if not controller or config is None:
+        return evaluator.oracle(config, seeds)
+    if not isinstance(evaluator, Reweights):
+        raise ContractError(
+            f"got the controller {controller}; {type(evaluator).__name__} cannot change a mixture "
+            "on the way (no controlled_oracle)"
+        )
+    return evaluator.controlled_oracle(config, controller, seeds)
 
 
 class InlineExecutor:
@@ -73,7 +93,14 @@ class InlineExecutor:
 
     def oracle(self, requests: Sequence[OracleRequest]) -> list[Outcome]:
         """Return one outcome a request, in order."""
-        return [self._evaluator.oracle(r.config, [r.seed])[0] for r in requests]
+        outcomes: list[Outcome] = []
+        for (config, controller), same in groupby(requests, key=lambda r: (r.config, r.controller)):
+            seeds = [r.seed for r in same]
+            got = answer(self._evaluator, config, seeds, controller)
+            if len(got) != len(seeds):
+                raise ContractError(f"got {len(got)} oracle outcomes; wanted {len(seeds)}")
+            outcomes += got
+        return outcomes
 
     def discard(self, trial_id: int) -> None:
         """Drop the checkpoints of a trial that will never be resumed."""

@@ -2,17 +2,18 @@
 
 Workers are started with a command that the caller gives and speak JSON, one object a line, over
 their standard input and output. A worker that dies takes its segment with it; the segment is run
-once more in a fresh process, then told as ``crashed``.
+once more in a fresh process, then told as ``crashed``. A worker that can share passes among
+segments gets several at a time; where it dies of them, each is run by itself.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,8 @@ from jobs_bench.store.codec import outcome_from_json, segment_to_json
 from jobs_bench.trial import Outcome, Segment, Status
 
 ATTEMPTS = 2
-ANSWERS = ("ready", "outcome", "error")
+ANSWERS = ("ready", "outcome", "outcomes", "error")
+PACKED = ("run", "oracle")
 DISCARD_S = 10.0
 
 
@@ -36,6 +38,52 @@ class _Job:
     done: threading.Event = field(default_factory=threading.Event)
     outcome: Outcome | None = None
     error: JobsBenchError | None = None
+
+    def goes_with(self, other: _Job) -> bool:
+        """Return whether a worker may get both at a time."""
+        mine, theirs = self.message, other.message
+        return mine["op"] in PACKED and all(
+            mine.get(name) == theirs.get(name) for name in ("op", "workdir", "config", "controller")
+        )
+
+
+class _Queue:
+    """Jobs that wait; a free worker takes its share of them, up to `pack`, that can go together."""
+
+    def __init__(self, slots: int, pack: int) -> None:
+        self._free = slots
+        self._pack = pack
+        self._jobs: deque[_Job] = deque()
+        self._change = threading.Condition()
+        self._closed = False
+
+    def put(self, jobs: Sequence[_Job]) -> None:
+        with self._change:
+            self._jobs.extend(jobs)
+            self._change.notify_all()
+
+    def take(self) -> list[_Job]:
+        """Wait for jobs and return some; none once the queue is closed."""
+        with self._change:
+            self._change.wait_for(lambda: self._closed or self._jobs)
+            if self._closed:
+                return []
+            share = min(-(-len(self._jobs) // self._free), self._pack)
+            self._free -= 1
+            taken = [self._jobs.popleft()]
+            while len(taken) < share and self._jobs[0].goes_with(taken[0]):
+                taken.append(self._jobs.popleft())
+            return taken
+
+    def done(self) -> None:
+        """Count the worker that took jobs among the free ones again."""
+        with self._change:
+            self._free += 1
+
+    def close(self) -> None:
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
 
 
 class WorkerPool:
@@ -48,6 +96,7 @@ class WorkerPool:
         log_dir: Folder for what workers write to standard error.
         timeout_s: Longest time for one segment, ``None``: no limit.
         env: Environment of a worker.
+        pack: Segments of a study that a worker is given at a time, at most.
     """
 
     def __init__(
@@ -58,13 +107,14 @@ class WorkerPool:
         log_dir: Path,
         timeout_s: float | None = None,
         env: Mapping[str, str] | None = None,
+        pack: int = 1,
     ) -> None:
         self._command = list(command)
         self._hello = dict(hello)
         self._log_dir = log_dir
         self._timeout_s = timeout_s
         self._env = None if env is None else dict(env)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._queue = _Queue(slots, pack)
         self._closing = False
         self._workers: list[_Worker | None] = [None] * slots
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -74,17 +124,16 @@ class WorkerPool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, message: Mapping[str, Any], segment: Segment) -> _Job:
-        """Queue a job; `segment` names it in a failure."""
-        job = _Job(dict(message), segment)
-        self._jobs.put(job)
-        return job
+    def submit(self, work: Sequence[tuple[Mapping[str, Any], Segment]]) -> list[_Job]:
+        """Queue jobs, a message and the segment that names it in a failure each."""
+        jobs = [_Job(dict(message), segment) for message, segment in work]
+        self._queue.put(jobs)
+        return jobs
 
     def close(self) -> None:
         """Kill the workers; whatever they were doing is lost."""
         self._closing = True
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._queue.close()
         for worker in self._workers:
             if worker is not None:
                 worker.kill()
@@ -92,14 +141,38 @@ class WorkerPool:
             thread.join(timeout=5)
 
     def _serve(self, slot: int) -> None:
-        while (job := self._jobs.get()) is not None and not self._closing:
+        while jobs := self._queue.take():
+            left = list(jobs)
             try:
-                job.outcome = self._attempt(slot, job)
+                if len(jobs) > 1 and self._attempt_all(slot, jobs):
+                    left.clear()
+                while left:
+                    left[0].outcome = self._attempt(slot, left[0])
+                    left.pop(0).done.set()
             except JobsBenchError as err:
-                job.error = err
+                error: JobsBenchError = err
             except Exception as err:  # whatever it is: whoever waits must hear of it
-                job.error = WorkerError(f"a worker could not be used: {err!r}")
-            job.done.set()
+                error = WorkerError(f"a worker could not be used: {err!r}")
+            for job in left:
+                job.error = error
+            self._queue.done()
+            for job in jobs:
+                job.done.set()
+
+    def _attempt_all(self, slot: int, jobs: Sequence[_Job]) -> bool:
+        """Run jobs in one message; return whether there are outcomes."""
+        worker = self._workers[slot] or self._start(slot)
+        limit = None if self._timeout_s is None else self._timeout_s * len(jobs)
+        answer = worker.call({"op": "batch", "of": [job.message for job in jobs]}, limit)
+        _raise_told(answer)
+        told = None if answer is None else answer.get("outcomes")
+        if not isinstance(told, list) or len(told) != len(jobs):
+            worker.kill()
+            self._workers[slot] = None
+            return False
+        for job, outcome in zip(jobs, told, strict=True):
+            job.outcome = outcome_from_json(outcome)
+        return True
 
     def _attempt(self, slot: int, job: _Job) -> Outcome:
         status: Status = "crashed"
@@ -107,9 +180,7 @@ class WorkerPool:
         for _ in range(ATTEMPTS):
             worker = self._workers[slot] or self._start(slot)
             answer = worker.call(job.message, self._timeout_s)
-            if answer is not None and "error" in answer:
-                kind = StorageError if answer.get("storage") else WorkerError
-                raise kind(str(answer["error"]))
+            _raise_told(answer)
             if answer is not None:
                 return outcome_from_json(answer["outcome"])
             why = worker.obituary()
@@ -226,6 +297,13 @@ class _Worker:
         self._process.wait()
 
 
+def _raise_told(answer: Mapping[str, Any] | None) -> None:
+    """Raise the error that a worker told of, if it did."""
+    if answer is not None and "error" in answer:
+        kind = StorageError if answer.get("storage") else WorkerError
+        raise kind(str(answer["error"]))
+
+
 def _send(stream: IO[bytes], message: Mapping[str, Any]) -> None:
     stream.write(json.dumps(message).encode() + b"\n")
     stream.flush()
@@ -257,9 +335,9 @@ class LocalExecutor:
 
     def launch(self, segments: Sequence[Segment]) -> None:
         """Queue segments."""
-        for segment in segments:
-            message = {"op": "run", "workdir": self._workdir, "segment": segment_to_json(segment)}
-            self._jobs[segment] = self._pool.submit(message, segment)
+        common = {"op": "run", "workdir": self._workdir}
+        work = [({**common, "segment": segment_to_json(s)}, s) for s in segments]
+        self._jobs.update(zip(segments, self._pool.submit(work), strict=True))
 
     def wait(self, segment: Segment) -> Outcome:
         """Return the outcome of a launched segment."""
@@ -267,19 +345,21 @@ class LocalExecutor:
 
     def oracle(self, requests: Sequence[OracleRequest]) -> list[Outcome]:
         """Return one outcome a request, in order, run side by side."""
-        jobs = []
+        work = []
         for request in requests:
             config = None if request.config is None else request.config.to_json()
             message = {"op": "oracle", "workdir": self._workdir, "seed": request.seed}
+            if request.controller:
+                message["controller"] = request.controller
             nothing = Segment(0, request.config or Configuration(), 0, 0, request.seed)
-            jobs.append(self._pool.submit({**message, "config": config}, nothing))
-        return [_result(job) for job in jobs]
+            work.append(({**message, "config": config}, nothing))
+        return [_result(job) for job in self._pool.submit(work)]
 
     def discard(self, trial_id: int) -> None:
         """Drop the checkpoints of a trial that will never be resumed."""
         message = {"op": "discard", "workdir": self._workdir, "trial": trial_id}
-        job = self._pool.submit(message, Segment(trial_id, Configuration(), 0, 0, 0))
-        self._discards.append(job)
+        work = [(message, Segment(trial_id, Configuration(), 0, 0, 0))]
+        self._discards += self._pool.submit(work)
 
     def close(self) -> None:
         """Forget what is still running; where nothing is, see discards through."""

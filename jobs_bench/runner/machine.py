@@ -9,14 +9,23 @@ number of workers, on any machine, through any number of crashes.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from jobs_bench.budget import Ledger
-from jobs_bench.errors import BudgetError, ContractError, JobsBenchError, JournalError
+from jobs_bench.errors import (
+    BudgetError,
+    CapabilityError,
+    ContractError,
+    JobsBenchError,
+    JournalError,
+)
+from jobs_bench.registry.loading import load_controller
 from jobs_bench.store.codec import (
     Event,
     number,
@@ -28,6 +37,7 @@ from jobs_bench.store.codec import (
     recommendation_to_json,
 )
 from jobs_bench.strategy.contract import AskContext, Problem, Recommendation, Strategy
+from jobs_bench.strategy.controller import capabilities_of, planned_cost
 from jobs_bench.strategy.history import History
 from jobs_bench.trial import (
     Done,
@@ -57,6 +67,10 @@ class Flight:
     segment: Segment
     ends: float
     cost: float
+
+
+controller = lru_cache(maxsize=64)(load_controller)
+"""A controller by its spec; controllers are pure, so one object serves all."""
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -202,8 +216,9 @@ class Machine:
         remaining = self.remaining
         slack = SLACK * self.problem.full_cost()
         touched: set[int] = set()
+        merging = {i for f in self._flights for i, _ in f.segment.merge}
         for proposal in proposals:
-            self._check(proposal, touched)
+            self._check(proposal, touched, merging)
             if isinstance(proposal, (Start, Resume, Fork)):
                 cost = self._cost(proposal)
                 if cost > remaining + slack:
@@ -223,18 +238,35 @@ class Machine:
 
     def _cost(self, proposal: Start | Resume | Fork) -> float:
         config, start = self._origin(proposal)
-        cost = self.problem.cost(config, start, proposal.until)
+        spec = self._controller(proposal)
+        if spec:
+            cost = planned_cost(self.problem, controller(spec), config, start, proposal.until)
+        else:
+            cost = self.problem.cost(config, start, proposal.until)
         if not cost > 0:
             raise ContractError(f"got an expected cost of {cost}; wanted a number above 0")
         return cost
 
+    def _controller(self, proposal: Start | Resume | Fork) -> str:
+        if isinstance(proposal, Start):
+            return proposal.controller
+        # a fork has the weights of its parent, not its controller
+        return self.history[proposal.trial_id].controller if isinstance(proposal, Resume) else ""
+
     def _origin(self, proposal: Start | Resume | Fork) -> tuple[Any, int]:
         if isinstance(proposal, Start):
-            return proposal.config, 0
+            return proposal.config, proposal.until if proposal.merge else 0
         record = self.history[proposal.trial_id]
         return (record.config if isinstance(proposal, Resume) else proposal.config), record.step
 
-    def _check(self, proposal: Proposal, touched: set[int]) -> None:
+    def _check(self, proposal: Proposal, touched: set[int], merging: set[int]) -> None:
+        """Refuse what cannot be.
+
+        Args:
+            proposal: What the strategy wants next.
+            touched: Trials that this ask resumed, forked or retired; is added to.
+            merging: Trials that must keep their checkpoints for merges; is added to.
+        """
         who = f"strategy {self._strategy.info.name}"
         if isinstance(proposal, (Start, Fork)):
             try:
@@ -245,6 +277,18 @@ class Machine:
                 raise ContractError(
                     f"{who}: got a configuration that is not in the pool: {proposal.config}"
                 )
+        if isinstance(proposal, Start) and proposal.controller:
+            wanted = capabilities_of(controller(proposal.controller))
+            lacking = sorted(wanted - self.problem.capabilities)
+            if lacking:
+                raise CapabilityError(
+                    f"{who}: the controller {proposal.controller} needs {', '.join(lacking)}; the "
+                    f"task gives {', '.join(sorted(self.problem.capabilities)) or 'nothing'}"
+                )
+        if isinstance(proposal, Start) and proposal.merge:
+            self._check_merge(proposal, touched)
+            merging.update(i for i, _ in proposal.merge)
+            return
         if isinstance(proposal, (Resume, Fork, Retire)):
             if proposal.trial_id not in self.history:
                 raise ContractError(
@@ -256,6 +300,12 @@ class Machine:
             if not isinstance(proposal, Retire) and (record.retired or record.failed):
                 state = "retired" if record.retired else f"over ({record.status})"
                 raise ContractError(f"{who}: trial {proposal.trial_id} is {state}")
+            if not isinstance(proposal, Retire) and record.merge:
+                raise ContractError(
+                    f"{who}: trial {proposal.trial_id} is merged and cannot be trained on"
+                )
+            if not isinstance(proposal, Fork) and proposal.trial_id in merging:
+                raise ContractError(f"{who}: trial {proposal.trial_id} is being merged")
             touched.add(proposal.trial_id)
         if isinstance(proposal, (Start, Resume, Fork)):
             steps = self.problem.fidelity.steps
@@ -263,6 +313,45 @@ class Machine:
             if proposal.until not in steps or proposal.until <= start:
                 raise ContractError(
                     f"{who}: got until={proposal.until}; wanted one of {steps} above {start}"
+                )
+
+    def _check_merge(self, proposal: Start, touched: set[int]) -> None:
+        """Refuse a merge of anything but adapters of one kind that are there and stand alike."""
+        who = f"strategy {self._strategy.info.name}"
+        if "merge" not in self.problem.capabilities:
+            raise CapabilityError(
+                f"{who}: a merged trial needs merge; the task gives "
+                f"{', '.join(sorted(self.problem.capabilities)) or 'nothing'}"
+            )
+        if proposal.controller:
+            raise ContractError(
+                f"{who}: got the controller {proposal.controller} for a merged trial; wanted none"
+            )
+        ids = [i for i, _ in proposal.merge]
+        if len(set(ids)) < len(ids) or not all(math.isfinite(c) for _, c in proposal.merge):
+            raise ContractError(
+                f"{who}: got merge={proposal.merge}; wanted each trial once, with a finite number"
+            )
+        kept = [a.name for a in self.problem.space.axes if a.block != "data"]
+        for i in ids:
+            if i not in self.history:
+                raise ContractError(f"{who}: got trial {i}; there are {len(self.history)} trials")
+            record = self.history[i]
+            if record.until is not None or i in touched:
+                raise ContractError(f"{who}: trial {i} is running")
+            if not record.ok or record.retired or record.merge:
+                state = "merged" if record.merge else "retired" if record.retired else "over"
+                raise ContractError(f"{who}: trial {i} is {state} and has no adapter to merge")
+            if record.step != proposal.until:
+                raise ContractError(
+                    f"{who}: trial {i} stands at step {record.step}; a merged trial until "
+                    f"{proposal.until} wants all its parents there"
+                )
+            differ = [n for n in kept if record.config.get(n) != proposal.config.get(n)]
+            if differ:
+                raise ContractError(
+                    f"{who}: trial {i} has another {', '.join(differ)} than the merged trial; "
+                    "wanted parents that differ in the data alone"
                 )
 
     def _apply_asked(self, payload: dict[str, Any]) -> None:
@@ -297,6 +386,8 @@ class Machine:
             until=proposal.until,
             seed=derive_seed(self._seed, "trial", trial_id),
             parent=proposal.trial_id if isinstance(proposal, Fork) else None,
+            controller=self._controller(proposal),
+            merge=proposal.merge if isinstance(proposal, Start) else (),
         )
         self.history.open(segment, proposal.note)
         self._flights.append(Flight(segment, self._thought_until + cost, cost))

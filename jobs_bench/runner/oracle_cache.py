@@ -25,6 +25,8 @@ class OracleCache:
 
     def _path(self, request: OracleRequest) -> Path:
         key = "base-model" if request.config is None else request.config.key()
+        if request.controller:
+            key = f"{key}-{derive_seed(request.controller):016x}"
         return self._folder / f"{key}-{request.seed}.json"
 
     def get(self, request: OracleRequest) -> Outcome | None:

@@ -158,8 +158,11 @@ class Study:
         assert recommended is not None  # the machine recommends before its first ask
         complete = self.problem.space.complete(recommended.config)
         wanted: list[tuple[str, OracleRequest]] = [("base_model", OracleRequest(None, 0))]
-        for who, config in (("default", self.default), ("recommended", complete)):
-            wanted += [(who, OracleRequest(config, s)) for s in manifest.oracle_seeds]
+        for who, config, controller in (
+            ("default", self.default, ""),
+            ("recommended", complete, recommended.controller),
+        ):
+            wanted += [(who, OracleRequest(config, s, controller)) for s in manifest.oracle_seeds]
         todo = wanted[done:]
         if self.stop():
             return False
@@ -176,6 +179,8 @@ class Study:
                 "seed": request.seed,
                 "outcome": outcome_to_json(outcome, seconds=False),
             }
+            if request.controller:
+                payload["controller"] = request.controller
             self._record(journal, machine, Event("oracle", payload))
         return True
 

@@ -19,6 +19,7 @@ from jobs_bench.strategy.contract import Recommendation
 from jobs_bench.trial import (
     Done,
     Fork,
+    Merge,
     Outcome,
     Point,
     Proposal,
@@ -121,6 +122,20 @@ def charge_from_json(data: Mapping[str, Any]) -> Charge:
     return Charge(category, int(data["tok"]), read_number(data["flop"]), float(data.get("s", 0.0)))
 
 
+def _controlled(plain: dict[str, Any], controller: str) -> dict[str, Any]:
+    """Add a controller, where there is one: journals without any stay as they were."""
+    return {**plain, "controller": controller} if controller else plain
+
+
+def _merging(plain: dict[str, Any], merge: Merge) -> dict[str, Any]:
+    """Add parents and coefficients, where there are any: other journals stay as they were."""
+    return {**plain, "merge": [[i, c] for i, c in merge]} if merge else plain
+
+
+def _read_merge(data: Mapping[str, Any]) -> Merge:
+    return tuple((int(i), read_number(c)) for i, c in data.get("merge", ()))
+
+
 def value_to_json(value: Value) -> list[Any]:
     """Return ``[mean, se, n]``."""
     return [number(value.mean), number(value.se), value.n]
@@ -133,12 +148,15 @@ def value_from_json(data: Sequence[Any]) -> Value:
 
 def point_to_json(point: Point) -> dict[str, Any]:
     """Return a curve point."""
-    return {
+    plain: dict[str, Any] = {
         "step": point.step,
         "score": value_to_json(point.score),
         "metrics": {name: value_to_json(v) for name, v in point.metrics.items()},
         "domain_losses": {name: number(v) for name, v in point.domain_losses.items()},
     }
+    if point.items:
+        plain["items"] = {n: [number(v) for v in values] for n, values in point.items.items()}
+    return plain
 
 
 def point_from_json(data: Mapping[str, Any]) -> Point:
@@ -148,12 +166,13 @@ def point_from_json(data: Mapping[str, Any]) -> Point:
         score=value_from_json(data["score"]),
         metrics={name: value_from_json(v) for name, v in data["metrics"].items()},
         domain_losses={name: read_number(v) for name, v in data["domain_losses"].items()},
+        items={n: tuple(map(read_number, values)) for n, values in data.get("items", {}).items()},
     )
 
 
 def segment_to_json(segment: Segment) -> dict[str, Any]:
     """Return a segment."""
-    return {
+    plain = {
         "trial": segment.trial_id,
         "config": segment.config.to_json(),
         "start": segment.start,
@@ -161,6 +180,7 @@ def segment_to_json(segment: Segment) -> dict[str, Any]:
         "seed": segment.seed,
         "parent": segment.parent,
     }
+    return _merging(_controlled(plain, segment.controller), segment.merge)
 
 
 def segment_from_json(data: Mapping[str, Any]) -> Segment:
@@ -172,6 +192,8 @@ def segment_from_json(data: Mapping[str, Any]) -> Segment:
         until=int(data["until"]),
         seed=int(data["seed"]),
         parent=None if data["parent"] is None else int(data["parent"]),
+        controller=str(data.get("controller", "")),
+        merge=_read_merge(data),
     )
 
 
@@ -203,8 +225,9 @@ def outcome_from_json(data: Mapping[str, Any]) -> Outcome:
 def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
     """Return a proposal with its kind."""
     match proposal:
-        case Start(config, until, note):
-            return {"kind": "start", "config": config.to_json(), "until": until, "note": dict(note)}
+        case Start(config, until, note, controller, merge):
+            plain = {"config": config.to_json(), "until": until, "note": dict(note)}
+            return _merging(_controlled({"kind": "start", **plain}, controller), merge)
         case Resume(trial_id, until, note):
             return {"kind": "resume", "trial": trial_id, "until": until, "note": dict(note)}
         case Fork(trial_id, config, until, note):
@@ -227,7 +250,9 @@ def proposal_from_json(data: Mapping[str, Any]) -> Proposal:
     """Return the proposal that `proposal_to_json` gave."""
     kind = data["kind"]
     if kind == "start":
-        return Start(Configuration.from_json(data["config"]), int(data["until"]), data["note"])
+        config = Configuration.from_json(data["config"])
+        controller = str(data.get("controller", ""))
+        return Start(config, int(data["until"]), data["note"], controller, _read_merge(data))
     if kind == "resume":
         return Resume(int(data["trial"]), int(data["until"]), data["note"])
     if kind == "fork":
@@ -244,7 +269,7 @@ def proposal_from_json(data: Mapping[str, Any]) -> Proposal:
 
 def recommendation_to_json(recommendation: Recommendation) -> dict[str, Any]:
     """Return a recommendation."""
-    return {
+    plain = {
         "config": recommendation.config.to_json(),
         "score": _optional(recommendation.score),
         "low": _optional(recommendation.low),
@@ -252,6 +277,7 @@ def recommendation_to_json(recommendation: Recommendation) -> dict[str, Any]:
         "reason": recommendation.reason,
         "trial": recommendation.trial_id,
     }
+    return _controlled(plain, recommendation.controller)
 
 
 def recommendation_from_json(data: Mapping[str, Any]) -> Recommendation:
@@ -263,4 +289,5 @@ def recommendation_from_json(data: Mapping[str, Any]) -> Recommendation:
         high=_read_optional(data["high"]),
         reason=str(data["reason"]),
         trial_id=None if data["trial"] is None else int(data["trial"]),
+        controller=str(data.get("controller", "")),
     )

@@ -22,6 +22,7 @@ from jobs_bench.space.axes import Block
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.space import Space
 from jobs_bench.strategy.history import History
+from jobs_bench.texts import Read
 from jobs_bench.trial import Outcome, Proposal, Segment
 
 
@@ -50,7 +51,11 @@ class CostModel(Protocol):
     """Expected cost of a piece of training, in the currency of the budget."""
 
     def __call__(self, config: Configuration, start: int, until: int) -> float:
-        """Return the cost of taking `config` from `start` until `until`, evaluations included."""
+        """Return the cost of taking `config` from `start` until `until`, evaluations included.
+
+        Where both are the same step it is the cost of scoring a merged trial there, for tasks with
+        the capability ``merge``.
+        """
         ...
 
 
@@ -70,6 +75,8 @@ class Problem:
         candidates: The finite pool of a pool task, else ``None``.
         capabilities: What the task can give.
         workers: Segments that may run at the same time.
+        parts: Metrics and weights whose sum the score is, as the task declares them; often empty.
+        texts: Reads the training rows and visible questions, ``None`` without that capability.
     """
 
     space: Space
@@ -83,6 +90,8 @@ class Problem:
     candidates: tuple[Configuration, ...] | None = None
     capabilities: frozenset[Capability] = frozenset({"resume", "curves"})
     workers: int = 1
+    parts: tuple[tuple[str, float], ...] = ()
+    texts: Read | None = None
 
     def full_cost(self) -> float:
         """Return the expected cost of a full run of the default recipe."""
@@ -124,6 +133,7 @@ class Recommendation:
         high: Upper end.
         reason: Why this one, in one sentence.
         trial_id: The trial that it stems from, where there is one.
+        controller: Spec of the controller that it is trained with, empty for none.
     """
 
     config: Configuration
@@ -132,6 +142,7 @@ class Recommendation:
     high: float | None = None
     reason: str = ""
     trial_id: int | None = None
+    controller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from jobs_bench.space.configuration import Configuration
-from jobs_bench.trial import Note, Outcome, Point, Segment, Status
+from jobs_bench.trial import Merge, Note, Outcome, Point, Segment, Status
 
 
 @dataclass(slots=True)
@@ -23,6 +23,8 @@ class TrialRecord:
         status: Of its last finished segment, ``None`` before the first one is over.
         until: Where its segment in flight goes, ``None`` when none is.
         retired: The strategy gave it up.
+        controller: Spec of its controller, empty where it has none.
+        merge: Trials that it was merged from, with their coefficients; empty: it was trained.
     """
 
     trial_id: int
@@ -34,6 +36,8 @@ class TrialRecord:
     status: Status | None = None
     until: int | None = None
     retired: bool = False
+    controller: str = ""
+    merge: Merge = ()
 
     @property
     def note(self) -> Note:
@@ -90,7 +94,7 @@ class History:
         """Note that `segment` is in flight; its trial is created when it is new."""
         record = self._trials.get(segment.trial_id)
         if record is None:
-            record = TrialRecord(segment.trial_id, segment.config, segment.parent)
+            record = _opened(segment)
             record.step = segment.start
             self._trials[segment.trial_id] = record
         record.until = segment.until
@@ -106,7 +110,7 @@ class History:
         segment = outcome.segment
         record = self._trials.get(segment.trial_id)
         if record is None:
-            record = TrialRecord(segment.trial_id, segment.config, segment.parent)
+            record = _opened(segment)
             self._trials[segment.trial_id] = record
         record.points.extend(outcome.points)
         record.status = outcome.status
@@ -119,6 +123,16 @@ class History:
         """Add outcomes in order."""
         for outcome in outcomes:
             self.close(outcome)
+
+
+def _opened(segment: Segment) -> TrialRecord:
+    return TrialRecord(
+        segment.trial_id,
+        segment.config,
+        segment.parent,
+        controller=segment.controller,
+        merge=segment.merge,
+    )
 
 
 def _finite(value: float | None) -> bool:

@@ -58,6 +58,7 @@ class Target:
         steps: Steps at which strategies see scores, empty: all of the table's.
         task: Spec of the live task that was recorded, empty: none.
         signature: Of that task.
+        parts: Short names with weights: `metric` is their weighted sum; empty: it is no such sum.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Target:
     steps: tuple[int, ...] = ()
     task: str = ""
     signature: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,9 @@ class TableHeader:
             raise DataError(f"target {target.name}: {', '.join(late)} is measured at the end only")
         if target.metric not in target.metrics.values():
             raise DataError(f"target {target.name}: {target.metric} is not among its metrics")
+        for part in target.parts:
+            if part not in target.metrics:
+                raise UnknownNameError(f"part of target {target.name}", part, target.metrics)
         surplus = [s for s in target.steps if s not in self.fidelity.steps]
         if surplus or (target.steps and target.steps[-1] != self.fidelity.horizon):
             raise DataError(
@@ -272,6 +277,7 @@ def target_from_json(name: str, data: object) -> Target:
         steps=tuple(int(s) for s in data.get("steps") or ()),
         task=str(data.get("task", "")),
         signature=str(data.get("signature", "")),
+        parts={str(k): float(v) for k, v in (data.get("parts") or {}).items()},
     )
 
 

@@ -51,6 +51,7 @@ class Source:
         normalise: Whether rounded mixtures are divided by their sum, when it is within 2 % of 1.
         metrics: Metric to column; empty: the columns have the metrics' names.
         errors: Metric to the column of its standard error.
+        averages: Metric to the metrics that it is the plain mean of, instead of a column.
         losses: Domain to the column of its loss.
         costs: From ``train_tok``, ``train_flop``, ``run_s``, ``eval_tok``, ``eval_flop`` to a
             column or a number; ``train_flop`` is 1 for all where it is not given.
@@ -66,6 +67,7 @@ class Source:
     normalise: bool = False
     metrics: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+    averages: Mapping[str, Sequence[str]] = field(default_factory=dict)
     losses: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, str | float] = field(default_factory=dict)
 
@@ -197,10 +199,18 @@ def _table(header: TableHeader, source: Source, frame: pd.DataFrame, mapping: Pa
             raise DataError(f"trial {names[at]} has two configurations", mapping, int(at) + 2)
     points = pd.DataFrame({"trial": trial, "step": steps})
     for metric in header.metrics:
+        if metric.name in source.averages:
+            continue
         column = source.metrics.get(metric.name, metric.name)
         points[metric.name] = _numbers(frame, column, mapping)
         if metric.name in source.errors:
             points[f"{metric.name}.se"] = _numbers(frame, source.errors[metric.name], mapping)
+    for name, of in source.averages.items():
+        for part in (name, *of):
+            header.metric(part)
+        points[name] = points[[_column(points, part, mapping) for part in of]].mean(
+            axis=1, skipna=False
+        )
     for domain, column in source.losses.items():
         points[f"loss.{domain}"] = _numbers(frame, column, mapping)
     shown = [c for c in points if c not in ("trial", "step")]

@@ -67,6 +67,7 @@ class TableTask:
             reference=header.reference,
             tags=("table", kind, f"part={part}"),
             capabilities=frozenset(capabilities),
+            parts=self._parts(),
         )
         self.cost_of = lru_cache(maxsize=1 << 14)(self.replay.cost)
 
@@ -114,6 +115,13 @@ class TableTask:
         """Return a new evaluator; it needs nothing of the runtime."""
         del workshop
         return TableEvaluator(self, self._table.header.base.get(self._target.name))
+
+    def _parts(self) -> tuple[tuple[str, float], ...]:
+        """Return the weights of the score's parts; a surrogate's metrics are fitted one by one."""
+        if self._kind == "surrogate":
+            return ()
+        higher = self._table.header.metric(self._target.metric).higher_is_better
+        return tuple((p, w if higher else -w) for p, w in self._target.parts.items())
 
     def _short(self, column: str) -> str:
         return next(s for s, c in self._target.metrics.items() if c == column)

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from jobs_bench.errors import InputError
-from jobs_bench.table.header import TableMetric
+from jobs_bench.table.header import TableMetric, Target
 from jobs_bench.table.table import Table, config_columns
 from jobs_bench.trial import Status
 
 SHOWN = 5
+_PARTS_RTOL = 1e-6
 
 
 def validate(table: Table) -> list[str]:
@@ -23,6 +24,7 @@ def validate(table: Table) -> list[str]:
         *_configs(table),
         *_steps(table),
         *(problem for metric in table.header.metrics for problem in _values(table, metric)),
+        *(problem for target in table.header.targets for problem in _parts(table, target)),
         *_costs(table),
     ]
 
@@ -116,6 +118,21 @@ def _values(table: Table, metric: TableMetric) -> Iterator[str]:
         errors = points[f"{metric.name}.se"].to_numpy(dtype=np.float64)
         if (errors < 0).any():
             yield f"{metric.name}: {int((errors < 0).sum())} standard errors are below 0"
+
+
+def _parts(table: Table, target: Target) -> Iterator[str]:
+    if not target.parts:
+        return
+    whole = table.points[target.metric].to_numpy(dtype=np.float64)
+    columns = [target.metrics[part] for part in target.parts]
+    values = table.points[columns].to_numpy(dtype=np.float64)
+    summed = values @ np.asarray(list(target.parts.values()))
+    off = np.abs(summed - whole) > _PARTS_RTOL * np.maximum(np.abs(whole), 1.0)
+    if off.any():
+        yield (
+            f"target {target.name}: {int(off.sum())} values of {target.metric} are not the sum of "
+            f"its parts: trials {_some(table.points.loc[off, 'trial'])}"
+        )
 
 
 def _costs(table: Table) -> Iterator[str]:

@@ -12,6 +12,7 @@ from jobs_bench.fidelity import Capability, Fidelity
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.space import Space
 from jobs_bench.task.finetune import FineTune
+from jobs_bench.texts import Texts
 from jobs_bench.trial import Outcome, Segment
 
 
@@ -53,6 +54,8 @@ class TaskInfo:
         reference: Paper or source.
         tags: Such as ``pocket``, ``in-domain``, ``table``.
         capabilities: What strategies may ask of it.
+        parts: Metrics, each with its weight, of which the score is the weighted sum at every point
+            (a loss has a negative weight); empty where it is no such sum.
     """
 
     name: str
@@ -66,6 +69,7 @@ class TaskInfo:
     reference: str = ""
     tags: tuple[str, ...] = ()
     capabilities: frozenset[Capability] = frozenset({"resume", "fork", "curves", "domain_losses"})
+    parts: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,17 @@ class Evaluator(Protocol):
         ...
 
 
+@runtime_checkable
+class Reweights(Protocol):
+    """The evaluator of a task with the capability ``reweight``: its segments obey controllers."""
+
+    def controlled_oracle(
+        self, config: Configuration, controller: str, seeds: Sequence[int]
+    ) -> Sequence[Outcome]:
+        """Return full runs of `config` under a controller on the hidden items, one a seed."""
+        ...
+
+
 class Workshop(Protocol):
     """What a task may ask of the runtime when it builds its evaluator."""
 
@@ -140,7 +155,10 @@ class Task(Protocol):
         ...
 
     def cost(self, config: Configuration, start: int, until: int) -> tuple[Charge, ...]:
-        """Return the expected charges of a segment, evaluations included; `s` is 0."""
+        """Return the expected charges of a segment, evaluations included; `s` is 0.
+
+        With the capability ``merge``, where `start` is `until`: of scoring once, nothing trained.
+        """
         ...
 
     def candidates(self) -> tuple[Configuration, ...] | None:
@@ -157,6 +175,15 @@ class Task(Protocol):
 
     def evaluator(self, workshop: Workshop) -> Evaluator:
         """Return a new evaluator."""
+        ...
+
+
+@runtime_checkable
+class HasTexts(Protocol):
+    """A task with the capability ``texts``."""
+
+    def texts(self) -> Texts:
+        """Return the training rows and the visible questions."""
         ...
 
 

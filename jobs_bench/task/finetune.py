@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from jobs_bench.fidelity import Fidelity
 
@@ -78,7 +78,55 @@ class Exact:
     delimiter: str = " "
 
 
+class PairsRule(Protocol):
+    """Turns log-likelihoods into metrics.
+
+    A frozen dataclass whose ``repr`` says all of it: that goes into the task's signature.
+    """
+
+    def __call__(self, totals: Sequence[float], greedy: Sequence[bool]) -> Mapping[str, float]:
+        """Return named values of the log-likelihoods (nats) of a question's pairs.
+
+        Args:
+            totals: One sum a pair.
+            greedy: Whether greedy decoding would have given the pair's continuation.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Contexts and continuations that a rule of the question's own grades.
+
+    ``gold_bpb`` as in `Choice`.
+
+    Attributes:
+        id: Stable name.
+        pairs: (context without trailing space, continuation with its delimiter), at least one.
+        rule: Makes the metrics.
+        gold: Index of a right pair, for ``gold_bpb``.
+    """
+
+    id: str
+    pairs: tuple[tuple[str, str], ...]
+    rule: PairsRule
+    gold: int = 0
+
+    @property
+    def context(self) -> str:
+        """Return the first pair's context."""
+        return self.pairs[0][0]
+
+
 Grader = Callable[[str, str], Mapping[str, float]]
+
+
+class TextRule(Protocol):
+    """Turns an answer into metrics. A frozen dataclass, as `PairsRule`."""
+
+    def __call__(self, answer: str) -> Mapping[str, float]:
+        """Return named values of the generated text, cut at the first stop text."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +138,68 @@ class Generate:
         context: Prompt without trailing space.
         gold: The gold answer as it would be written after the delimiter (for ``gold_bpb``).
         delimiter: Text between context and gold.
+        rule: Grades the answer; ``None``: the task's grader does, from answer and gold.
     """
 
     id: str
     context: str
     gold: str
     delimiter: str = " "
+    rule: TextRule | None = None
 
 
-Question = Choice | Exact | Generate
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text that is scored whole, each token after those before it.
+
+    ``word_perplexity`` and ``byte_perplexity`` are ``exp(-L / n)``, ``bits_per_byte`` is
+    ``-L / n / ln 2``, with ``L`` the log-likelihood of all passages in nats and ``n`` their words
+    or bytes. A text longer than the model's context is cut into windows of that length, and each
+    token is predicted in one: the first begins after the beginning token, a later one after the
+    token before it, and the last reaches back so that it is full.
+
+    Attributes:
+        id: Stable name.
+        text: As the model reads it.
+        words: What perplexity a word divides by, at least 1.
+        n_bytes: What perplexity and bits a byte divide by, at least 1.
+    """
+
+    id: str
+    text: str
+    words: int
+    n_bytes: int
+
+    @property
+    def context(self) -> str:
+        """Return the empty prompt."""
+        return ""
+
+
+Question = Choice | Exact | Pairs | Generate | Passage
+
+
+def answered(question: Question) -> str:
+    """Return a question with its right answer behind it."""
+    return gold_context(question) + right_answer(question)
+
+
+def gold_context(question: Question) -> str:
+    """Return what the right answer follows."""
+    return question.pairs[question.gold][0] if isinstance(question, Pairs) else question.context
+
+
+def right_answer(question: Question) -> str:
+    """Return what should follow the context, delimiter included; a passage is its own answer."""
+    if isinstance(question, Passage):
+        return question.text
+    if isinstance(question, Pairs):
+        return question.pairs[question.gold][1]
+    if isinstance(question, Choice):
+        return question.delimiter + question.options[question.gold]
+    if isinstance(question, Exact):
+        return question.delimiter + question.answer
+    return question.delimiter + question.gold
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +209,13 @@ class Generation:
     Attributes:
         stop: Texts that end the answer (they are cut off), beside the end token.
         max_new_tokens: Longest answer.
-        grade: From generated text and gold answer to named values in ``[0, 1]``.
+        grade: From generated text and gold answer to named values, mostly in ``[0, 1]``; ``None``
+            where every question has a rule.
     """
 
     stop: tuple[str, ...]
     max_new_tokens: int
-    grade: Grader
+    grade: Grader | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,21 +78,29 @@ class Sources:
             raise InputError(f"got {named} {origin}; wanted a folder with one folder a data set")
         return cls((named, cache_root() / "data"))
 
-    def find(self, dataset: str, splits: Sequence[str]) -> Path | None:
+    def find(
+        self, dataset: str, splits: Sequence[str], endings: Sequence[str] = ("jsonl",)
+    ) -> Path | None:
         """Return the file of the first of `splits` that is there, or ``None``.
 
-        The first root that has any of them wins, so that one folder's splits stay together.
+        The first root that has any of them wins, so that one folder's splits stay together; the
+        first of `endings` is preferred.
 
         Raises:
             InputError: A name that cannot be a file name.
         """
         folder = checked_name("data set", dataset)
-        names = [f"{checked_name('split', split)}.jsonl" for split in splits]
+        names = [f"{checked_name('split', split)}.{end}" for split in splits for end in endings]
         paths = (root / folder / name for root in self.roots for name in names)
         return next((path for path in paths if path.is_file()), None)
 
     def read(
-        self, dataset: str, splits: Sequence[str], fields: Fields, convert: Callable[[Record], T]
+        self,
+        dataset: str,
+        splits: Sequence[str],
+        fields: Fields,
+        convert: Callable[[Record], T],
+        records: Callable[[str], Sequence[Record]] | None = None,
     ) -> list[T]:
         """Return what `convert` makes of each row of the first of `splits` that is there.
 
@@ -101,13 +109,14 @@ class Sources:
             splits: File names without ``.jsonl``, the preferred one first.
             fields: Fields that every row must have, with their types.
             convert: May raise `DataError` without a place; file and line are added.
+            records: Makes rows of a file of plain text, ``<split>.txt``; ``None``: there is none.
 
         Raises:
             MissingError: None of the splits is on this machine.
             DataError: The file cannot be read, is empty, or a row is not as `fields` says or not to
                 the liking of `convert`.
         """
-        path = self.find(dataset, splits)
+        path = self.find(dataset, splits, ("jsonl", "txt") if records else ("jsonl",))
         if path is None:
             places = ", ".join(str(root / dataset) for root in self.roots)
             wanted = " or ".join(f"{split}.jsonl" for split in splits)
@@ -116,7 +125,26 @@ class Sources:
                 f"{DATA_VARIABLE} names another folder).",
                 f"jobs-bench fetch {dataset}",
             )
+        if records is not None and path.suffix == ".txt":
+            return [convert(row) for row in records(read_text(path))]
         return read_jsonl(path, fields, convert)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        DataError: It cannot be read, is empty, or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes().decode()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", path) from error
+    except UnicodeDecodeError as error:
+        raise DataError("got bytes that are not UTF-8", path) from error
+    if not content.strip():
+        raise DataError("got an empty file; wanted text", path)
+    return content
 
 
 def read_jsonl(path: Path, fields: Fields, convert: Callable[[Record], T]) -> list[T]:

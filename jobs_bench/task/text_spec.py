@@ -25,6 +25,9 @@ ACC: Final = Metric("acc")
 ACC_NORM: Final = Metric("acc_norm")
 EXACT_MATCH: Final = Metric("exact_match")
 GOLD_BPB: Final = Metric("gold_bpb", higher_is_better=False, high=math.inf)
+WORD_PERPLEXITY: Final = Metric("word_perplexity", higher_is_better=False, low=1.0, high=math.inf)
+BYTE_PERPLEXITY: Final = Metric("byte_perplexity", higher_is_better=False, low=1.0, high=math.inf)
+BITS_PER_BYTE: Final = Metric("bits_per_byte", higher_is_better=False, high=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,19 @@ class TextSpec:
     references: References | None = None
     estimate_tokens: Callable[[str], float] = bpe_tokens
     leaks: LeakReport | None = None
-    capabilities: frozenset[Capability] = frozenset({"resume", "fork", "curves", "domain_losses"})
+    capabilities: frozenset[Capability] = frozenset(
+        {
+            "resume",
+            "fork",
+            "curves",
+            "domain_losses",
+            "texts",
+            "logprobs",
+            "reweight",
+            "domain_gradients",
+            "merge",
+        }
+    )
 
 
 def mixture_axis(
@@ -162,7 +177,7 @@ def check_spec(spec: TextSpec) -> None:
             f"got max_length={longest}; wanted [2, {spec.model.context}], the model's"
         )
     # the last line of defence: a set that went through `drop_leaks` has none of these
-    contexts = {q.context: q.id for q in (*spec.visible, *spec.hidden)}
+    contexts = {q.context: q.id for q in (*spec.visible, *spec.hidden) if q.context}
     for domain in spec.domains:
         for row in (*domain.rows, *domain.held_out):
             if row.prompt in contexts:
@@ -191,7 +206,9 @@ def _parts(spec: TextSpec) -> Iterable[str]:
     yield repr(spec.recipe)
     yield repr(spec.search)
     generation = spec.generation
-    if generation is not None:
+    if generation is not None and generation.grade is None:
+        yield f"{generation.stop} {generation.max_new_tokens}"
+    elif generation is not None:
         grader = generation.grade
         name = f"{grader.__module__}.{getattr(grader, '__qualname__', type(grader).__qualname__)}"
         yield f"{generation.stop} {generation.max_new_tokens} {name}"
@@ -204,4 +221,5 @@ def _parts(spec: TextSpec) -> Iterable[str]:
         yield f"{label} {len(questions)}"
         for question in questions:
             yield type(question).__name__
-            yield from (repr(getattr(question, f.name)) for f in fields(question))
+            values = [getattr(question, f.name) for f in fields(question)]
+            yield from (repr(value) for value in values if value is not None)

@@ -17,9 +17,19 @@ from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.space import Space
 from jobs_bench.task.contract import Evaluator, References, TaskInfo, Workshop
 from jobs_bench.task.cost import eval_flop, train_flop
-from jobs_bench.task.finetune import Choice, Exact, FineTune, Question, Row
+from jobs_bench.task.finetune import (
+    Choice,
+    Exact,
+    FineTune,
+    Pairs,
+    Passage,
+    Question,
+    Row,
+    answered,
+)
 from jobs_bench.task.prefixes import LEAST_TRUNK, plan
 from jobs_bench.task.text_spec import TextSpec, check_spec, score_metric, signature
+from jobs_bench.texts import Texts
 
 BYTES_A_TOKEN: Final = 4
 """About, in English text."""
@@ -68,7 +78,8 @@ class TextTask:
     def cost(self, config: Configuration, start: int, until: int) -> tuple[Charge, ...]:
         """Return the expected charges of a segment, evaluations included; `s` is 0.
 
-        Tokens are estimated by the spec, FLOPs by `jobs_bench.task.cost`.
+        Tokens are estimated by the spec, FLOPs by `jobs_bench.task.cost`. A segment that ends where
+        it starts is a merged trial's and scored once.
         """
         spec = self.spec
         full = spec.search.complete(config)
@@ -77,6 +88,7 @@ class TextTask:
         tok = a_row * spec.recipe.batch_size * (until - start)
         flop = train_flop(spec.model, full, tok, until - start)
         evaluations = sum(start < step <= until for step in spec.recipe.fidelity.steps)
+        evaluations = 1 if start == until else evaluations
         scored = self._eval_tokens * evaluations
         return (
             Charge("train", round(tok), flop),
@@ -90,6 +102,14 @@ class TextTask:
     def references(self) -> References:
         """Return what results are set against."""
         return self.spec.references or References(default=self.spec.search.default())
+
+    def texts(self) -> Texts:
+        """Return the training rows and the visible questions with their right answers."""
+        spec = self.spec
+        return Texts(
+            {d.name: [row.prompt + row.answer for row in d.rows] for d in spec.domains},
+            [answered(q) for q in spec.visible],
+        )
 
     def signature(self) -> str:
         """Return a hash of rows, questions, recipe, space, metric and model."""
@@ -130,7 +150,7 @@ class TextTask:
 
     def _shared_tokens(self, questions: Sequence[Question]) -> float:
         """Return the tokens that few-shot examples save by being computed once a group."""
-        contexts = list(dict.fromkeys(q.context for q in questions))
+        contexts = list(dict.fromkeys(q.context for q in questions if q.context))
         rows = [tuple(c.encode("utf-8", "surrogatepass")) for c in contexts]
         least = round(LEAST_TRUNK * BYTES_A_TOKEN)
         saved = 0.0
@@ -153,7 +173,13 @@ class TextTask:
         return min(self._tokens(row.prompt + row.answer) + end, self.spec.recipe.max_length)
 
     def _question_tokens(self, question: Question) -> float:
+        if isinstance(question, Passage):
+            return self._tokens(question.text)
         context = self._tokens(question.context)
+        if isinstance(question, Pairs):
+            pairs = {(c, self._without_last(text)) for c, text in question.pairs}
+            contexts = {c for c, _ in pairs}
+            return math.fsum([*map(self._tokens, contexts), *(self._tokens(t) for _, t in pairs)])
         if isinstance(question, Choice):
             # the last token is only predicted: options that differ in nothing else share a branch
             rows = {self._without_last(question.delimiter + o) for o in question.options}

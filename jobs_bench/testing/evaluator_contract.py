@@ -51,6 +51,12 @@ def check_segments(task: Task, evaluator: MakeEvaluator) -> None:
             _run(runs, task, Segment(2, default, 0, steps[0], 11))
             child = _run(runs, task, Segment(3, default, steps[0], until, 12, parent=2))
             assert child.status == "ok", f"a fork ended {child.status}: {child.error}"
+        if "merge" in task.info.capabilities:
+            merge = ((0, 0.5), (4, 0.5))
+            _run(runs, task, Segment(4, default, 0, until, 13))
+            merged = _run(runs, task, Segment(5, default, until, until, 14, merge=merge))
+            spent = [c.category for c in merged.charges if c.flop or c.tok]
+            assert spent == ["eval"], f"a merged trial was charged {merged.charges}"
         runs.discard(0)
         runs.discard(1 << 20)  # never run: nothing to drop
 
@@ -112,6 +118,7 @@ def _run(runs: Evaluator, task: Task, segment: Segment) -> Outcome:
     assert outcome.segment == segment, f"{where}: the outcome is of {outcome.segment}"
     assert outcome.status == "ok", f"{where}: {outcome.status}: {outcome.error}"
     wanted = [s for s in task.fidelity().steps if segment.start < s <= segment.until]
+    wanted = [segment.until] if segment.merge else wanted
     got = [p.step for p in outcome.points]
     assert got == wanted, f"{where}: got points at {got}; wanted {wanted}"
     for point in outcome.points:

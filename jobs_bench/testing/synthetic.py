@@ -15,21 +15,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 
-from jobs_bench.budget import Budget, Charge, Ledger
+from jobs_bench.budget import Budget, Category, Charge, Ledger
 from jobs_bench.fidelity import Capability, Fidelity
 from jobs_bench.space.axes import Categorical, Float, Int, Subset
-from jobs_bench.space.configuration import Configuration
+from jobs_bench.space.configuration import Configuration, Mixture
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.space.simplex import Simplex
 from jobs_bench.space.space import Condition, Space
 from jobs_bench.strategy.contract import Problem
+from jobs_bench.texts import Texts
 from jobs_bench.trial import Outcome, Point, Segment, Status, Value
 
 FULL_RUN_FLOP = 1e12
 FULL_RUN_TOK = 100_000
+SCORING = 0.005
+"""Cost of scoring a merged trial, in full runs; other evaluations cost nothing here."""
 
 
 def small_space(domains: int = 3) -> Space:
@@ -88,6 +92,18 @@ def pool(space: Space, mixtures: int, others: int, seed: int = 0) -> tuple[Confi
     return tuple(dict.fromkeys(grid))
 
 
+CAPABILITIES: Final[tuple[Capability, ...]] = (
+    "resume",
+    "curves",
+    "domain_losses",
+    "texts",
+    "logprobs",
+    "reweight",
+    "domain_gradients",
+    "merge",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Synthetic:
     """The problem.
@@ -116,7 +132,7 @@ class Synthetic:
         self,
         budget: str = "8x",
         workers: int = 1,
-        capabilities: Sequence[Capability] = ("resume", "curves"),
+        capabilities: Sequence[Capability] = CAPABILITIES,
     ) -> Problem:
         """Return what a strategy is told."""
         limit = Budget.parse(budget)
@@ -126,11 +142,20 @@ class Synthetic:
             budget=limit,
             cost=lambda config, start, until: self._cost(config, start, until, limit),
             default=self.space.default(),
-            domains=tuple((d, 1000) for s in self.space.simplexes for d in s.domains),
+            domains=tuple((d, 1000) for d in self._domains()),
             candidates=self.candidates,
             capabilities=frozenset(capabilities),
             workers=workers,
+            texts=self.texts,
         )
+
+    def texts(self) -> Texts:
+        """Return rows in which every domain has words of its own, and a target of the optimum."""
+        planted = [v for v in self.optimum().values() if isinstance(v, Mixture)]
+        shares = {d: w for m in planted for d, w in m.items()}
+        rows = {d: [f"{d} word{i % 7} word{i % 5}" for i in range(40)] for d in self._domains()}
+        target = [row for d, w in shares.items() for row in rows[d][: round(40 * w)]]
+        return Texts(rows, target or ["word0"])
 
     def ledger(self) -> Ledger:
         """Return an empty ledger in this problem's unit."""
@@ -161,15 +186,27 @@ class Synthetic:
         return self.limit(config) - 0.5 * gap
 
     def run(self, segment: Segment) -> Outcome:
-        """Return the outcome of a segment."""
+        """Return the outcome of a segment.
+
+        A merged trial scores as if its configuration had been trained.
+        """
         status = self._status(segment)
         steps = [s for s in self.fidelity.steps if segment.start < s <= segment.until]
+        steps = [segment.until] if segment.merge else steps
         if status != "ok":
             steps = steps[:-1]
-        points = tuple(Point(s, self._value(segment, s)) for s in steps)
-        done = (segment.until - segment.start) / self.fidelity.horizon
-        share = _size(segment.config) * done
-        charge = Charge("train", round(FULL_RUN_TOK * share), FULL_RUN_FLOP * share, share)
+        points = tuple(
+            Point(
+                s,
+                self._value(segment, s),
+                domain_losses=self._domain_losses(segment, s),
+                items=self._items(segment, s),
+            )
+            for s in steps
+        )
+        share = self._share(segment.config, segment.start, segment.until)
+        kind: Category = "eval" if segment.merge else "train"
+        charge = Charge(kind, round(FULL_RUN_TOK * share), FULL_RUN_FLOP * share, share)
         return Outcome(segment, status, points, (charge,), "" if status == "ok" else "injected")
 
     def _status(self, segment: Segment) -> Status:
@@ -186,8 +223,34 @@ class Synthetic:
         normal = math.sqrt(-2 * math.log(1 - u)) * math.cos(2 * math.pi * v)
         return Value(self.truth(segment.config, step) + self.noise * normal, self.noise, 100)
 
+    def _domain_losses(self, segment: Segment, step: int) -> dict[str, float]:
+        """Return ``1 + (exp(-2 share) - .1 score) step^-0.3`` of each domain, without noise."""
+        if _uniform(self.seed, "nan", segment.seed) < self.nan_share:
+            return dict.fromkeys(self._domains(), math.nan)
+        rest = 0.1 * self.limit(segment.config)
+        shares = {
+            d: w for m in segment.config.values() if isinstance(m, Mixture) for d, w in m.items()
+        }
+        return {d: 1.0 + (math.exp(-2 * w) - rest) * step**-0.3 for d, w in shares.items()}
+
+    def _items(self, segment: Segment, step: int) -> dict[str, tuple[float, ...]]:
+        """Return log-probabilities of questions that each look like one domain's rows."""
+        losses = self._domain_losses(segment, step)
+        planted = [v for v in self.optimum().values() if isinstance(v, Mixture)]
+        shares = {d: w for m in planted for d, w in m.items()}
+        asked = [d for d, w in shares.items() for _ in range(round(20 * w))] or list(losses)
+        return {"gold_logprob": tuple(-5 * losses[d] for d in asked)} if asked else {}
+
+    def _domains(self) -> tuple[str, ...]:
+        return tuple(d for s in self.space.simplexes for d in s.domains)
+
+    def _share(self, config: Configuration, start: int, until: int) -> float:
+        """Return the cost of a segment in full runs."""
+        done = (until - start) / self.fidelity.horizon
+        return _size(config) * (SCORING if start == until else done)
+
     def _cost(self, config: Configuration, start: int, until: int, budget: Budget) -> float:
-        share = _size(config) * (until - start) / self.fidelity.horizon
+        share = self._share(config, start, until)
         scale = {"x": 1.0, "tok": FULL_RUN_TOK, "flop": FULL_RUN_FLOP, "s": 1.0}[budget.currency]
         return share * scale
 

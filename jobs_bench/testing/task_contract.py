@@ -119,6 +119,14 @@ def check_task_cost(task: Task) -> None:
             assert math.isclose(added, before, rel_tol=0.01), (
                 f"{config}: cut at {cut}, got {added} FLOPs; wanted {before}, those of the whole"
             )
+        if "merge" in task.info.capabilities:
+            for step in fidelity.steps:
+                merged = task.cost(config, step, step)
+                spent = [c.category for c in merged if c.flop or c.tok]
+                assert spent == ["eval"], (
+                    f"{config}: scoring a merged trial at step {step} costs {merged}; wanted "
+                    "evaluation and nothing else"
+                )
 
 
 def check_task_signature(first: Task, second: Task) -> None:
@@ -155,7 +163,8 @@ def check_task_questions(task: Task) -> None:
     ids = {q.id for q in spec.visible} & {q.id for q in spec.hidden}
     assert not ids, f"visible and hidden at once: {sorted(ids)[:5]}"
     trained = {row.prompt for domain in spec.domains for row in (*domain.rows, *domain.held_out)}
-    leaks = [q.id for q in (*spec.visible, *spec.hidden) if q.context in trained]
+    asked = [q for q in (*spec.visible, *spec.hidden) if q.context]
+    leaks = [q.id for q in asked if q.context in trained]
     assert not leaks, f"evaluation questions among the training rows: {leaks[:5]}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,7 +38,7 @@ def layer_modules(model: LanguageModel, config: Configuration) -> list[str]:
         SpaceError: The model has no such module.
     """
     _, layers = model.layers()
-    paths = [name for name, module in layers[0].named_modules() if _is_linear(module)]
+    paths = linear_paths(layers[0])
     targets = config.get("target_modules", tuple(GROUPS))
     wanted = (targets,) if isinstance(targets, str) else targets
     if not isinstance(wanted, tuple):
@@ -52,8 +52,9 @@ def layer_modules(model: LanguageModel, config: Configuration) -> list[str]:
     return found
 
 
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, Conv1D))
+def linear_paths(layer: nn.Module) -> list[str]:
+    """Return the paths of the linear modules of a layer."""
+    return [n for n, module in layer.named_modules() if isinstance(module, (nn.Linear, Conv1D))]
 
 
 def _is_transposed(layer: nn.Module, targets: list[str]) -> bool:
@@ -193,14 +194,22 @@ class Adapted:
         Raises:
             SpaceError: Other names or shapes, as when forking into another configuration.
         """
-        have = {n: tuple(p.shape) for n, p in self.params.items()}
-        got = {n: tuple(t.shape) for n, t in state.items()}
-        if have != got:
-            differ = sorted(n for n in have.keys() | got.keys() if have.get(n) != got.get(n))
-            raise SpaceError(
-                f"the checkpoint does not fit {method_of(self.config)}: {len(differ)} tensors "
-                f"differ, the first is {differ[0]}: got {got.get(differ[0])}, wanted "
-                f"{have.get(differ[0])}"
-            )
+        fitting(self.config, self.params, state)
         for name, p in self.params.items():
             p.copy_(state[name])
+
+
+def fitting(config: Configuration, params: Mapping[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Make sure that `state` has the names and shapes of `params`.
+
+    Raises:
+        SpaceError: It has others.
+    """
+    have = {n: tuple(p.shape) for n, p in params.items()}
+    got = {n: tuple(t.shape) for n, t in state.items()}
+    if have != got:
+        differ = sorted(n for n in have.keys() | got.keys() if have.get(n) != got.get(n))
+        raise SpaceError(
+            f"the checkpoint does not fit {method_of(config)}: {len(differ)} tensors differ, the "
+            f"first is {differ[0]}: got {got.get(differ[0])}, wanted {have.get(differ[0])}"
+        )

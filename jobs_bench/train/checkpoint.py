@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -30,12 +30,14 @@ class State:
         config_key: Key of its configuration.
         params: Trainable parameters by name.
         moments: AdamW's first and second moments, as ``<name>.m`` and ``<name>.v``.
+        online: What its controller goes on from, empty without one.
     """
 
     step: int
     config_key: str
     params: dict[str, Tensor]
     moments: dict[str, Tensor]
+    online: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -60,6 +62,8 @@ class Checkpoints:
             temporary.mkdir(parents=True)
             save_file(state.params, temporary / "params.safetensors")
             save_file(state.moments, temporary / "moments.safetensors")
+            if state.online:
+                save_file(state.online, temporary / "online.safetensors")
             about = {"step": state.step, "config_key": state.config_key}
             (temporary / "state.json").write_text(json.dumps(about), encoding="utf-8")
             shutil.rmtree(folder, ignore_errors=True)
@@ -83,11 +87,13 @@ class Checkpoints:
         folder = self._trial(trial_id) / f"step-{step:08d}"
         try:
             about = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            online = folder / "online.safetensors"
             return State(
                 step=int(about["step"]),
                 config_key=str(about["config_key"]),
                 params=load_file(folder / "params.safetensors"),
                 moments=load_file(folder / "moments.safetensors"),
+                online=load_file(online) if online.exists() else {},
             )
         except (OSError, ValueError, KeyError, SafetensorError) as err:
             there = sorted(p.name for p in self._trial(trial_id).glob("step-*"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,6 +117,17 @@ class LanguageModel:
             return logits
         every: Tensor = self.hf(input_ids=input_ids, **_forward_options(branching)).logits
         return every[where]
+
+    def logits_in_pieces(
+        self, input_ids: Tensor, where: Tensor, branching: Branching | None, size: int
+    ) -> Iterator[Tensor]:
+        """Yield what `logits_at` returns, `size` positions at a time: long texts fit in memory."""
+        if not self._head_alone:
+            yield from self.logits_at(input_ids, where, branching).split(size)
+            return
+        head: Any = self.hf.get_output_embeddings()
+        for states in self.hidden(input_ids, branching)[where].split(size):
+            yield head(states)
 
     @torch.no_grad()
     def keep(self, input_ids: Tensor) -> Past:

@@ -8,8 +8,9 @@ learning rate from the step's place on the horizon. Hence 0-200 and then 200-400
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -53,6 +54,18 @@ class Progress:
     loss: float
 
 
+class Guide(Protocol):
+    """Who chooses the batches of a trial whose mixture changes, and watches its steps."""
+
+    def batches(self, start: int, until: int) -> Iterable[Batch]:
+        """Return the batches of the steps ``start + 1 .. until``, made as they are asked for."""
+        ...
+
+    def saw(self, batch: Batch, logits: Tensor) -> None:
+        """Take in the ``(n, V)`` logits of a step's labels, before the update."""
+        ...
+
+
 def learning_rate(recipe: Recipe, peak: float, step: int) -> float:
     """Return the rate of step `step` (from 1) on the schedule of a full run.
 
@@ -67,6 +80,16 @@ def learning_rate(recipe: Recipe, peak: float, step: int) -> float:
         return peak
     left = 0.5 * (1 + math.cos(math.pi * done)) if recipe.schedule == "cosine" else 1 - done
     return peak * (recipe.final_lr + (1 - recipe.final_lr) * left)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step's dropout masks."""
+    return seed % (1 << 40) * (1 << 20) + step
+
+
+def at_least_single(logits: Tensor) -> Tensor:
+    """Return logits in float32, or in float64 where they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class Trainer:
@@ -113,33 +136,42 @@ class Trainer:
         key = self._adapted.config.key()
         return State(self._step, key, self._adapted.state(), moments)
 
-    def run(self, stops: list[int]) -> Iterator[Progress]:
+    def run(self, stops: list[int], guide: Guide | None = None) -> Iterator[Progress]:
         """Train to each of the ascending steps `stops`, yielding at each.
+
+        Args:
+            stops: Steps above the one that the trial stands at.
+            guide: Chooses the batches; ``None``: they are those of the configuration's mixture.
 
         Raises:
             DivergedError: A loss or a gradient is not finite.
         """
-        mixture = self._adapted.config.mixture()
         hf = self._adapted.model.hf
         for stop in stops:
             total, labelled = 0.0, 0
             hf.train()
             try:
-                for batch in self._stream.batches(mixture, self._seed, self._step, stop):
-                    total += self._train(batch) * batch.labels.numel()
+                for batch in self._batches(stop, guide):
+                    total += self._train(batch, guide) * batch.labels.numel()
                     labelled += batch.labels.numel()
             finally:
                 hf.eval()
             yield Progress(self._step, self.tokens, total / labelled)
 
-    def _train(self, batch: Batch) -> float:
+    def _batches(self, stop: int, guide: Guide | None) -> Iterable[Batch]:
+        if guide is not None:
+            return guide.batches(self._step, stop)
+        mixture = self._adapted.config.mixture()
+        return self._stream.batches(mixture, self._seed, self._step, stop)
+
+    def _train(self, batch: Batch, guide: Guide | None = None) -> float:
         model = self._adapted.model
         step = self._step + 1
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._seed % (1 << 40) * (1 << 20) + step)
+            torch.manual_seed(step_seed(self._seed, step))
             logits = model.logits_at(batch.input_ids, batch.predicts)
-            loss = cross_entropy(logits.float(), batch.labels)
+            loss = cross_entropy(at_least_single(logits), batch.labels)
             grads = torch.autograd.grad(loss, self._params)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -147,6 +179,8 @@ class Trainer:
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
         if not math.isfinite(norm):
             raise DivergedError(step, "the gradient", self.tokens)
+        if guide is not None:
+            guide.saw(batch, logits.detach())
         self._update(list(grads), norm, step)
         self._step = step
         self.tokens += batch.tokens

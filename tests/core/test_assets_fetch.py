@@ -207,7 +207,9 @@ def test_other_fields_on_the_hub_are_named() -> None:
         fetch_dataset("pubmedqa", print, hub([{"a": 1}]))
 
 
-@pytest.mark.parametrize("name", ["headqa_en", "pubmedqa", "sciq", "gsm8k"])
+@pytest.mark.parametrize(
+    "name", ["headqa_en", "pubmedqa", "sciq", "gsm8k", "truthfulqa", "wikitext2"]
+)
 def test_hub_rows_have_our_fields(name: str) -> None:
     document: dict[str, object] = {
         "qtext": "q",
@@ -223,11 +225,40 @@ def test_hub_rows_have_our_fields(name: str) -> None:
         "distractor1": "x",
         "distractor2": "y",
         "distractor3": "z",
+        "best_answer": "a",
+        "correct_answers": ["a"],
+        "incorrect_answers": ["b"],
+        "mc1_targets": {"choices": ["a", "b"], "labels": [1, 0]},
+        "mc2_targets": {"choices": ["a", "b"], "labels": [1, 0]},
+        "page": " = A = ",
     }
     folder = fetch_dataset(name, print, hub([document]))
     rows = {path.stem: read(path) for path in folder.glob("*.jsonl")}
     assert set(rows) == set(RECIPES[name].hub)
     assert all(len(found) == 1 for found in rows.values())
+
+
+def test_answers_of_triviaqa_are_all_its_aliases() -> None:
+    documents: list[dict[str, object]] = [
+        {"question_id": f"q{i}", "question": "Who?", "answer": {"value": "A", "aliases": aliases}}
+        for i, aliases in enumerate((["A", "B"], []))
+    ]
+    folder = fetch_dataset("triviaqa", print, hub(documents))
+    assert read(folder / "val.jsonl") == [
+        {"id": "q0", "question": "Who?", "golden_answers": ["A", "B"]}
+    ]
+
+
+def test_a_split_may_be_of_another_subset() -> None:
+    asked: list[tuple[str, str | None, str]] = []
+
+    def load(repository: str, subset: str | None, split: str) -> Rows:
+        asked.append((repository, subset, split))
+        return []
+
+    with pytest.raises(FetchError):
+        fetch_dataset("truthfulqa", print, load)
+    assert asked[0] == ("truthfulqa/truthful_qa", "generation", "validation")
 
 
 def test_what_is_there_is_not_fetched_again(cache: Path) -> None:

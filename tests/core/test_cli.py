@@ -92,6 +92,8 @@ def study(stopped: Path, tmp_path: Path) -> Path:
         (["--strategy", "bo(random)"], "no option of bo named 'base'"),
         (["--strategy", "independent"], "independent lacks a strategy for the data block"),
         (["--workers", "0"], "'--workers'"),
+        (["--pack", "0"], "got --pack 0; wanted a number from 1 on, or auto"),
+        (["--pack", "few"], "got --pack few; wanted a number from 1 on, or auto"),
         (["--driver", "fast"], "'fast' is not one of 'auto', 'inline', 'local'"),
         (["--bugdet", "8x"], "No such option: --bugdet"),
         (["--task", "arc_easy"], "Get it with: jobs-bench fetch smollm2-135m"),

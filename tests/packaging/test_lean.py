@@ -38,19 +38,3 @@ def test_help_is_lean() -> None:
 def test_list_is_lean() -> None:
     _check("list", "strategies")
     _check("list", "tasks", "--json")
-
-
-def test_list_takes_a_blink() -> None:
-    """The work of ``list`` alone, in CPU seconds: a bare start of Python is taken off."""
-    once = [sys.executable, "-P", "-c", "import jobs_bench.cli.show as s; s.plugins('strategies')"]
-    bare = [sys.executable, "-P", "-c", "pass"]
-    assert min(_cpu_s(once) for _ in range(3)) - min(_cpu_s(bare) for _ in range(3)) < 0.3
-
-
-def _cpu_s(command: list[str]) -> float:
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

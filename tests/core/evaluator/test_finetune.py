@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from jobs_bench.space.configuration import AxisValue, Configuration
 from jobs_bench.space.space import Space
 from jobs_bench.task.contract import ModelFacts
 from jobs_bench.task.cost import eval_flop, train_flop
-from jobs_bench.task.finetune import FineTune
+from jobs_bench.task.finetune import Exact, FineTune
 from jobs_bench.train.language_model import LanguageModel
 from jobs_bench.train.trainer import Trainer
 from jobs_bench.trial import Outcome, Segment
@@ -297,3 +298,16 @@ def test_a_metric_that_no_question_gives_is_told(make: Maker, tiny_space: Space)
     outcome = _one(make(), Segment(0, _config(tiny_space), 0, 4, 5))
     assert outcome.status == "crashed"
     assert "wanted the metric acc" in outcome.error
+
+
+def test_a_point_says_what_each_question_came_to(make: Maker, tiny_space: Space) -> None:
+    (point, *_) = _one(make(), Segment(0, _config(tiny_space), 0, 4, 5)).points
+    assert set(point.items) == {"gold_bpb", "gold_logprob"}
+    assert len(point.items["gold_bpb"]) == point.score.n == len(make.spec.visible)
+    assert sum(point.items["gold_bpb"]) / point.score.n == pytest.approx(
+        -point.score.mean, abs=1e-4
+    )
+    first = make.spec.visible[0]
+    assert isinstance(first, Exact)
+    bits = point.items["gold_bpb"][0] * len((first.delimiter + first.answer).encode())
+    assert point.items["gold_logprob"][0] == pytest.approx(-bits * math.log(2), abs=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jobs_bench.cli.compose import Bench, BenchSpec
@@ -68,6 +69,26 @@ def test_a_recording_goes_on_after_a_torn_line(recording: Path, tmp_path: Path) 
     assert done(tmp_path) == {(0, 0), (1, 0)}
     one, two = build(recording, None, {}), build(tmp_path, None, {})
     assert one.points.equals(two.points)
+
+
+def test_packed_trials_are_recorded_as_those_one_after_the_other(
+    recording: Path, tmp_path: Path
+) -> None:
+    order = replace(ORDER, configs=4, pack=3)
+    record(order, tmp_path / "packed", 0, 1, lambda _: None)
+    record(replace(order, pack=1), tmp_path / "apart", 0, 1, lambda _: None)
+    one, other = (build(tmp_path / name, None, {}) for name in ("packed", "apart"))
+    assert list(one.trials["status"]) == list(other.trials["status"])
+    assert one.trials["train_flop"].equals(other.trials["train_flop"])
+    assert (one.trials["run_s"] > 0).all()
+    for name in one.points.columns:
+        if name.endswith("bpb") or name.startswith("loss."):
+            got, wanted = one.points[name].to_numpy(), other.points[name].to_numpy()
+            np.testing.assert_allclose(got, wanted, rtol=1e-2, err_msg=name)
+    assert not one.points.equals(other.points), "they shared passes: last digits differ"
+    assert build(recording, None, {}).points.equals(other.points[other.points["trial"] < 2]), (
+        "by default nothing depends on what else is recorded"
+    )
 
 
 def test_another_recording_is_not_mixed_in(recording: Path) -> None:

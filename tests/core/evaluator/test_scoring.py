@@ -5,17 +5,26 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
 from jobs_bench.errors import DataError
-from jobs_bench.evaluator import scoring
+from jobs_bench.evaluator import likelihood, scoring
 from jobs_bench.evaluator.likelihood import score_requests
-from jobs_bench.evaluator.scoring import Scorer, cut, generate, summarise
-from jobs_bench.task.finetune import Choice, Exact, Generate, Generation, Row
+from jobs_bench.evaluator.scoring import Ratio, Scorer, cut, generate, summarise
+from jobs_bench.task.finetune import (
+    Choice,
+    Exact,
+    Generate,
+    Generation,
+    Pairs,
+    Passage,
+    Row,
+)
 from jobs_bench.train.language_model import Branching, LanguageModel
 from jobs_bench.trial import Value
 
@@ -149,15 +158,19 @@ def test_rows_that_differ_in_the_last_token_run_once(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    plain = LanguageModel.logits_at
+    plain = LanguageModel.logits_in_pieces
 
     def spy(
-        self: LanguageModel, ids: torch.Tensor, where: torch.Tensor, how: Branching | None = None
-    ) -> torch.Tensor:
+        self: LanguageModel,
+        ids: torch.Tensor,
+        where: torch.Tensor,
+        how: Branching | None,
+        size: int,
+    ) -> Iterator[torch.Tensor]:
         seen.append(ids.shape[0])
-        return plain(self, ids, where, how)
+        return plain(self, ids, where, how, size)
 
-    monkeypatch.setattr(LanguageModel, "logits_at", spy)
+    monkeypatch.setattr(LanguageModel, "logits_in_pieces", spy)
     lettered = [Choice(f"l{i}", f"pick {i}?", ("a", "b", "c", "d"), i % 4) for i in range(5)]
     scores = Scorer(model, lettered, None, EVAL_TOKENS).score()
     assert sum(seen) == 5
@@ -177,8 +190,8 @@ def test_a_shared_row_scores_short_and_long_continuations(model: LanguageModel) 
     got, tokens = score_requests(model, requests, 99)
     assert tokens == len("ab cd")
     pairs = [(q.context, q.delimiter + option) for q in questions for option in q.options]
-    for likelihood, (context, continuation) in zip(got, pairs, strict=True):
-        assert likelihood.total == pytest.approx(_total(model, context, continuation), rel=1e-5)
+    for one, (context, continuation) in zip(got, pairs, strict=True):
+        assert one.total == pytest.approx(_total(model, context, continuation), rel=1e-5)
 
 
 def test_the_standard_error_is_that_of_the_mean() -> None:
@@ -246,6 +259,110 @@ def test_generation_from_a_context_that_is_too_long(model: LanguageModel) -> Non
     long = "abcdef" * 30
     (got,), _ = generate(model, [long], how, 64)
     assert got == _greedy(model, long[-(model.context - 8) :], 8)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """Gives back what it was told of one pair."""
+
+    which: int
+
+    def __call__(self, totals: Sequence[float], greedy: Sequence[bool]) -> Mapping[str, float]:
+        return {"total": totals[self.which], "greedy": float(greedy[self.which])}
+
+
+def test_pairs_are_graded_by_their_own_rule(model: LanguageModel) -> None:
+    pairs = (("ab?", " cd"), ("abc d?", " e"), ("ab?", _greedy(model, "ab?", 2)))
+    for which, (context, continuation) in enumerate(pairs):
+        question = Pairs("p", pairs, _Report(which), gold=which)
+        got = Scorer(model, [question], None, EVAL_TOKENS).score().metrics
+        wanted = _total(model, context, continuation)
+        assert got["total"].mean == pytest.approx(wanted, rel=1e-5)
+        assert got["greedy"].mean == float(which == 2)
+        assert got["gold_bpb"].mean == pytest.approx(_bpb(wanted, continuation), rel=1e-5)
+
+
+@dataclass(frozen=True)
+class _Length:
+    add: int
+
+    def __call__(self, answer: str) -> Mapping[str, float]:
+        return {"length": len(answer) + self.add}
+
+
+def test_an_answer_may_have_a_rule_of_its_own(model: LanguageModel) -> None:
+    questions = [Generate(f"g{i}", "say a", "b", rule=_Length(i)) for i in range(3)]
+    got = Scorer(model, questions, Generation((), 4), EVAL_TOKENS).score().metrics
+    assert got["length"].mean == len(_greedy(model, "say a", 4)) + 1
+    assert "gold_bpb" in got
+    with pytest.raises(DataError, match="g9 has no rule"):
+        Scorer(model, [Generate("g9", "a", "b")], Generation((), 4), EVAL_TOKENS)
+
+
+def _rolled(model: LanguageModel, text: str, width: int) -> float:
+    """Return the log-likelihood of `text`, each token predicted in its window alone."""
+    tokens = model.encode(text)
+    total = 0.0
+    for i in range(len(tokens)):
+        # the window in which token i is predicted begins `width` before that window's end
+        end = min((i // width + 1) * width, len(tokens))
+        start = max(end - width, 0)
+        before = [model.end_id, *tokens][start : i + 1]
+        with torch.no_grad():
+            logits = model.hf(input_ids=torch.tensor([before])).logits[0, -1].double()
+        total += float(torch.log_softmax(logits, dim=-1)[tokens[i]])
+    return total
+
+
+@pytest.mark.parametrize("width", [64, 10, 1])
+def test_a_passage_is_scored_in_windows(
+    model: LanguageModel, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(11)
+    texts = [_text(rng, low, high) for low, high in ((1, 1), (10, 10), (70, 75), (150, 160))]
+    questions = [Passage(f"p{i}", t, i + 1, len(t) + 5) for i, t in enumerate(texts)]
+    monkeypatch.setattr(model, "context", width)
+    nats = [-_rolled(model, t, width) for t in texts]
+    for rows in (likelihood.LOGIT_ROWS, 7):
+        monkeypatch.setattr(likelihood, "LOGIT_ROWS", rows)
+        got = Scorer(model, questions, None, EVAL_TOKENS).score().metrics
+        n_bytes = sum(len(t) + 5 for t in texts)
+        per_byte = sum(nats) / n_bytes
+        assert got["word_perplexity"].mean == pytest.approx(math.exp(sum(nats) / 10), rel=1e-5)
+        assert got["byte_perplexity"].mean == pytest.approx(math.exp(per_byte), rel=1e-5)
+        assert got["bits_per_byte"].mean == pytest.approx(per_byte / math.log(2), rel=1e-5)
+        assert got["bits_per_byte"].n == 4
+
+
+def test_a_passage_without_tokens_is_refused(model: LanguageModel) -> None:
+    with pytest.raises(DataError, match="p0 has no tokens"):
+        Scorer(model, [Passage("p0", "", 1, 1)], None, EVAL_TOKENS)
+
+
+def test_ratios_are_summed_before_they_are_divided() -> None:
+    rng = random.Random(2)
+    weights = [rng.randint(50, 500) for _ in range(400)]
+    nats = [w * rng.gauss(2.0, 0.3) for w in weights]
+    rows = [
+        {"ppl": Ratio(x, w, "exp"), "bits": Ratio(x, w, "bits")}
+        for x, w in zip(nats, weights, strict=True)
+    ]
+    got = summarise(rows)
+    ratio = sum(nats) / sum(weights)
+    assert got["ppl"].mean == pytest.approx(math.exp(ratio))
+    assert got["bits"].mean == pytest.approx(ratio / math.log(2))
+    # the standard error against a bootstrap of the questions
+    draws = []
+    for _ in range(2000):
+        at = rng.choices(range(400), k=400)
+        draws.append(math.exp(sum(nats[i] for i in at) / sum(weights[i] for i in at)))
+    mean = sum(draws) / len(draws)
+    spread = math.sqrt(sum((d - mean) ** 2 for d in draws) / len(draws))
+    assert got["ppl"].se == pytest.approx(spread, rel=0.1)
+    assert got["ppl"].se == pytest.approx(got["bits"].se * math.log(2) * got["ppl"].mean)
+    assert math.isnan(summarise(rows[:1])["ppl"].se)
+    assert rows[0]["bits"].value == pytest.approx(nats[0] / weights[0] / math.log(2))
+    assert Ratio(1e6, 1, "exp").value == math.inf
 
 
 def test_text_is_cut_before_the_first_stop() -> None:

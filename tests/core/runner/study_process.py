@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jobs_bench.fidelity import Fidelity
@@ -77,26 +77,33 @@ def trained(folder: Path, checkpoints: Path) -> Evaluator:
     return FineTuneEvaluator(spec, facts, checkpoints)
 
 
-def main(root: Path, kind: str, workers: int) -> None:
-    """Begin the study, or go on with it."""
+def main(
+    root: Path,
+    kind: str,
+    workers: int,
+    strategy: str = "hyperband?eta=2",
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Begin the study, or go on with it; return whether it is closed."""
     problem = Synthetic(space=SPACE, fidelity=Fidelity(STEPS), fail_share=0.1)
     told = problem.problem("4x", workers=workers)
     folder = StudyFolder(root)
     real = kind != "synthetic"
     flop = TRAINED_FLOP if real else problem.ledger().full_run_flop
     manifest = Manifest(
-        "synthetic", "hyperband", None, 3, "4x", workers, (1, 2), "sig", "score", True, STEPS, flop
+        "synthetic", strategy, None, 3, "4x", workers, (1, 2), "sig", "score", True, STEPS, flop
     )
     if not folder.exists():
         folder.create(manifest, {})
     evaluator = trained(Path(kind), folder.checkpoints) if real else Formula(problem)
-    Study(
+    return Study(
         folder=folder,
-        strategy=load_strategy("hyperband?eta=2"),
+        strategy=load_strategy(strategy),
         problem=told,
         executor=InlineExecutor(evaluator),
         oracle_cache=OracleCache(root / "oracle", "sig"),
         default=told.default,
+        stop=stop,
     ).run()
 
 

@@ -40,7 +40,7 @@ print(json.dumps(answer), flush=True)
 for line in sys.stdin:
     message = json.loads(line)
     with open(hello['runs'], 'a') as file:
-        file.write(message['op'] + '\\n')
+        file.write(message['op'] + str(len(message.get('of', ''))) * ('of' in message) + '\\n')
     if sum(1 for _ in open(hello['runs'])) <= hello['faults']:
         print('the end is near', file=sys.stderr, flush=True)
         if hello['how'] == 'kill':
@@ -53,12 +53,16 @@ for line in sys.stdin:
                 'full': '{"error": "full", "storage": true}', 'other': '{"error": "no model"}'}
         print(told[hello['how']], flush=True)
         continue
-    config = message.get('config') or {}
-    segment = message.get('segment') or {'trial': 0, 'config': config, 'start': 0, 'until': 8,
-                                         'seed': message.get('seed', 0), 'parent': None}
-    charge = {'category': 'train', 'tok': 5, 'flop': 7.0, 's': 0.5}
-    outcome = {'segment': segment, 'status': 'ok', 'points': [], 'charges': [charge], 'error': ''}
-    print(json.dumps({'outcome': outcome}), flush=True)
+    outcomes = []
+    for each in message.get('of', [message]):
+        config = each.get('config') or {}
+        segment = each.get('segment') or {'trial': 0, 'config': config, 'start': 0, 'until': 8,
+                                          'seed': each.get('seed', 0), 'parent': None}
+        charge = {'category': 'train', 'tok': 5, 'flop': 7.0, 's': 0.5}
+        outcomes.append({'segment': segment, 'status': 'ok', 'points': [], 'charges': [charge],
+                         'error': ''})
+    told = {'outcomes': outcomes} if 'of' in message else {'outcome': outcomes[0]}
+    print(json.dumps(told), flush=True)
 """
 
 SEGMENT = Segment(4, Configuration({"r": 2}), 0, 8, 99)
@@ -128,6 +132,54 @@ def test_the_oracle_and_discards_go_through_too(pool: Pool) -> None:
     assert [o.segment.config for o in outcomes] == [Configuration({"r": 3}), Configuration()]
     executor.discard(3)
     _within(10, lambda: pool.lines("runs") == ["oracle", "oracle", "discard"])
+
+
+SEVERAL = [Segment(i, Configuration({"r": i}), 0, 8, i) for i in range(5)]
+
+
+def test_a_worker_gets_as_many_segments_as_it_can_pack(pool: Pool) -> None:
+    executor = pool(pack=3)
+    executor.launch(SEVERAL)
+    assert [executor.wait(s).segment for s in SEVERAL] == SEVERAL
+    assert pool.lines("runs") == ["batch3", "batch2"]
+    requests = [OracleRequest(Configuration({"r": r}), s) for r, s in ((3, 5), (3, 6), (4, 5))]
+    outcomes = executor.oracle(requests)
+    assert [(o.segment.config, o.segment.seed) for o in outcomes] == [
+        (r.config, r.seed) for r in requests
+    ]
+    assert pool.lines("runs")[2:] == ["batch2", "oracle"], "one configuration at a time"
+
+
+def test_several_workers_share_what_there_is(pool: Pool) -> None:
+    executor = pool(pack=8, slots=2)
+    executor.launch(SEVERAL[:4])
+    assert [executor.wait(s).segment for s in SEVERAL[:4]] == SEVERAL[:4]
+    assert pool.lines("runs") == ["batch2", "batch2"]
+
+
+@pytest.mark.parametrize("how", ["kill", "exit", "nonsense", "no outcome"])
+def test_segments_whose_worker_died_of_them_are_run_each_by_itself(pool: Pool, how: str) -> None:
+    executor = pool(how, faults=3, pack=8)
+    executor.launch(SEVERAL)
+    outcomes = [executor.wait(s) for s in SEVERAL]
+    assert [o.status for o in outcomes] == ["crashed", "ok", "ok", "ok", "ok"]
+    assert [o.segment for o in outcomes] == SEVERAL
+    assert pool.lines("runs") == ["batch5"] + ["run"] * 6
+
+
+def test_segments_over_their_time_together_are_run_each_by_itself(pool: Pool) -> None:
+    executor = pool("hang", faults=1, timeout_s=0.3, pack=2)
+    executor.launch(SEVERAL[:2])
+    assert [executor.wait(s).status for s in SEVERAL[:2]] == ["ok", "ok"]
+    assert pool.lines("runs") == ["batch2", "run", "run"]
+
+
+def test_a_full_disk_stops_all_segments_of_a_pack(pool: Pool) -> None:
+    executor = pool("full", faults=1, pack=2)
+    executor.launch(SEVERAL[:2])
+    for segment in SEVERAL[:2]:
+        with pytest.raises(StorageError, match="full"):
+            executor.wait(segment)
 
 
 @pytest.mark.parametrize("how", ["kill", "exit", "nonsense", "a list", "no outcome"])

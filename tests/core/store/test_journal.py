@@ -18,8 +18,13 @@ from jobs_bench.store.codec import (
     outcome_to_json,
     proposal_from_json,
     proposal_to_json,
+    recommendation_from_json,
+    recommendation_to_json,
+    segment_from_json,
+    segment_to_json,
 )
 from jobs_bench.store.journal import JournalWriter, Reading, read
+from jobs_bench.strategy.contract import Recommendation
 from jobs_bench.trial import (
     Done,
     Fork,
@@ -118,6 +123,8 @@ outcomes = st.builds(
         st.integers(11, 20),
         st.integers(0, 2**63 - 1),
         st.none() | st.integers(0, 9),
+        st.sampled_from(["", "odm?rounds=4"]),
+        st.sampled_from([(), ((0, 0.1), (3, 0.9))]),
     ),
     st.sampled_from(["ok", "diverged", "oom", "timeout", "crashed", "lost"]),
     st.lists(
@@ -148,6 +155,8 @@ def test_outcomes_survive_json(outcome: Outcome) -> None:
     "proposal",
     [
         Start(CONFIG, 5, {"bracket": 2}),
+        Start(CONFIG, 5, controller="odm?rounds=4"),
+        Start(CONFIG, 5, merge=((0, 1 / 3), (2, 2 / 3))),
         Resume(3, 9, {}),
         Fork(1, CONFIG, 7, {"a": [1, None]}),
         Retire(4),
@@ -157,6 +166,30 @@ def test_outcomes_survive_json(outcome: Outcome) -> None:
 )
 def test_proposals_survive_json(proposal: Proposal) -> None:
     assert proposal_from_json(json.loads(json.dumps(proposal_to_json(proposal)))) == proposal
+
+
+@pytest.mark.parametrize("controller", ["", "odm?rounds=4"])
+def test_a_controller_is_written_where_there_is_one(controller: str) -> None:
+    segment = Segment(0, CONFIG, 0, 5, 1, controller=controller)
+    start = Start(CONFIG, 5, controller=controller)
+    advice = Recommendation(CONFIG, 0.5, controller=controller)
+    wanted = {"controller": controller} if controller else {}
+    for plain in (
+        segment_to_json(segment),
+        proposal_to_json(start),
+        recommendation_to_json(advice),
+    ):
+        assert {k: v for k, v in plain.items() if k == "controller"} == wanted
+    assert segment_from_json(segment_to_json(segment)) == segment
+    assert recommendation_from_json(recommendation_to_json(advice)) == advice
+
+
+@pytest.mark.parametrize("merge", [(), ((0, 0.25), (7, 0.75))])
+def test_a_merge_is_written_where_there_is_one(merge: tuple[tuple[int, float], ...]) -> None:
+    segment = Segment(0, CONFIG, 5, 5, 1, merge=merge)
+    for plain in (segment_to_json(segment), proposal_to_json(Start(CONFIG, 5, merge=merge))):
+        assert ("merge" in plain) == bool(merge)
+    assert segment_from_json(json.loads(json.dumps(segment_to_json(segment)))) == segment
 
 
 def test_numbers_that_are_none_are_refused() -> None:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ from jobs_bench.task.finetune import (
     FineTune,
     Generate,
     Generation,
+    Pairs,
+    Passage,
     Recipe,
     Row,
 )
 from jobs_bench.task.leakage import LeakReport
 from jobs_bench.task.text_spec import (
     ACC,
+    BITS_PER_BYTE,
     EXACT_MATCH,
     GOLD_BPB,
     TextSpec,
@@ -123,8 +127,15 @@ def test_costs_of_segments_add_up() -> None:
     parts = [task.cost(config, 0, 5), task.cost(config, 5, 10)]
     for i in range(2):
         assert whole[i].flop == pytest.approx(sum(part[i].flop for part in parts))
-    assert task.cost(config, 5, 5)[1].tok == 0
     assert all(charge.s == 0 for charge in whole)
+
+
+def test_a_merged_trial_is_planned_for_as_one_evaluation() -> None:
+    task = TextTask(spec())
+    config = task.space().default()
+    train, scored = task.cost(config, 5, 5)
+    assert (train.tok, train.flop) == (0, 0)
+    assert scored == task.cost(config, 0, 5)[1]
 
 
 def test_generation_is_planned_for() -> None:
@@ -134,6 +145,36 @@ def test_generation_is_planned_for() -> None:
         spec(visible=questions, generation=generation, metrics=(EXACT_MATCH,), metric="exact_match")
     )
     assert task.cost(task.space().default(), 0, 5)[1].tok == 12 + 5 + 5
+
+
+def test_pairs_and_passages_are_planned_for() -> None:
+    pairs = Pairs("p", (("abcd", " ef"), ("abcd", " eg"), ("xy", " e")), _Rule(0))
+    task = TextTask(spec(visible=(pairs,)))
+    assert task.cost(task.space().default(), 0, 5)[1].tok == 12 + (4 + 2) + (2 + 1)
+    passage = Passage("p", "abcdef", 2, 6)
+    task = TextTask(spec(visible=(passage,), metrics=(BITS_PER_BYTE,), metric="bits_per_byte"))
+    assert task.cost(task.space().default(), 0, 5)[1].tok == 12 + 6
+
+
+def test_texts_hold_rows_and_right_answers() -> None:
+    asked = (
+        Choice("c", "cc", ("a", "b"), 1),
+        Exact("e", "ee", "x", "\n"),
+        Generate("g", "gg", "long"),
+        Pairs("p", (("pp", " no"), ("qq", " yes")), _Rule(0), gold=1),
+        Passage("w", "All of it.", 3, 10),
+    )
+    generation = Generation((), 8, _grade)
+    got = TextTask(spec(visible=asked, generation=generation)).texts()
+    assert list(got.target) == ["cc b", "ee\nx", "gg long", "qq yes", "All of it."]
+    assert got.domains["short"][3] == "33 a"
+    assert "other" not in "".join(got.target)
+
+
+def test_a_row_without_a_prompt_is_no_question() -> None:
+    plain = (replace(DOMAINS[0], rows=tuple(Row("", f"{i}") for i in range(20))), DOMAINS[1])
+    task = TextTask(spec(domains=plain, visible=(Passage("p", "abcdef", 2, 6),)))
+    assert task.info.items == (1, 1)
 
 
 def test_a_cost_in_a_subspace_uses_the_fixed_values() -> None:
@@ -159,12 +200,33 @@ def test_the_signature_sees_everything_that_matters() -> None:
         spec(search=preset_space("paper", mixture_axis(DOMAINS, RECIPE), 2)),
         spec(generation=Generation((), 8, _grade)),
         spec(generation=Generation(("x",), 8, _grade)),
+        spec(generation=Generation(("x",), 8)),
+        spec(visible=(Pairs("v", (("cccc", " a"),), _Rule(0)),)),
+        spec(visible=(Pairs("v", (("cccc", " a"),), _Rule(1)),)),
+        spec(visible=(Generate("v", "cccc", "a"),)),
+        spec(visible=(Generate("v", "cccc", "a", rule=_TextRule()),)),
+        spec(visible=(Passage("v", "cccc", 1, 1),)),
+        spec(visible=(Passage("v", "cccc", 1, 2),)),
     ]
     signatures = [TextTask(v).signature() for v in variants]
     assert len(set(signatures)) == len(signatures)
     assert TextTask(spec(summary="Other words.", tags=("x",))).signature() == signatures[0]
     moved_model = spec(model=replace(MODEL, path=Path("/elsewhere"), name="n"))
     assert TextTask(moved_model).signature() == signatures[0]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    n: int
+
+    def __call__(self, totals: Sequence[float], greedy: Sequence[bool]) -> dict[str, float]:
+        return {"acc": float(self.n)}
+
+
+@dataclass(frozen=True)
+class _TextRule:
+    def __call__(self, answer: str) -> dict[str, float]:
+        return {"acc": float(len(answer))}
 
 
 def _grade(text: str, gold: str) -> dict[str, float]:

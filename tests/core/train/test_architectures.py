@@ -24,6 +24,8 @@ from jobs_bench.task.finetune import FineTune
 from jobs_bench.train.adapter import trainable
 from jobs_bench.train.batches import MixtureStream
 from jobs_bench.train.language_model import LanguageModel
+from jobs_bench.train.low_rank import low_rank
+from jobs_bench.train.packed import Member, PackedTrainer, why_unpacked
 from jobs_bench.train.trainer import Trainer
 
 SMALL: dict[str, Any] = {"vocab_size": 43, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
@@ -92,3 +94,43 @@ def test_shared_beginnings_where_the_model_can(model: LanguageModel) -> None:
     shared, _ = score_requests(model, requests, 999, [0, 0, 0, 1, 1, 1])
     for mine, wanted in zip(shared, apart, strict=True):
         assert mine.total == pytest.approx(wanted.total, rel=1e-4)
+
+
+def test_packed_steps_are_the_steps_alone(
+    model: LanguageModel, tiny_spec: FineTune, tiny_space: Space
+) -> None:
+    """Conv1D, fused projections, positions of other kinds: float64, 1e-9."""
+    model.hf.double()
+    why = why_unpacked(model)
+    for module in model.hf.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    assert why in ("", "the base model has dropout of its own")
+    assert why_unpacked(model) == ""
+    stream = MixtureStream(model, tiny_spec.domains, 4, 32, stratified=True)
+    trainer = PackedTrainer(model, stream, tiny_spec.recipe)
+    values: list[dict[str, AxisValue]] = [
+        {"r": 2, "num_layers": 1, "placement": "first", "target_modules": ("mlp",)},
+        {"r": 2, "num_layers": 2, "lora_dropout": 0.2},
+        {"r": 5, "num_layers": 3},
+    ]
+    configs = [tiny_space.build({"method": "lora", **v}) for v in values]
+    members = [Member(low_rank(model, c, i), i, tiny_spec.recipe) for i, c in enumerate(configs)]
+    for member in members:
+        member.head_for(stream, 3)
+        trainer.join(member)
+    for _ in range(3):
+        assert not trainer.step()
+    for i, (config, member) in enumerate(zip(configs, members, strict=True)):
+        with trainable(model, config, i) as adapted:
+            alone = Trainer(adapted, stream, tiny_spec.recipe, i)
+            for _ in alone.run([3]):
+                pass
+            wanted = alone.state()
+        got = member.state()
+        for name, value in {**wanted.params, **wanted.moments}.items():
+            mine = {**got.params, **got.moments}[name]
+            torch.testing.assert_close(mine, value, rtol=1e-9, atol=1e-11, msg=name)
