@@ -12,7 +12,7 @@ class ArcEasy(Benchmark):
     """ARC-Easy, test split: the option with the likeliest text wins."""
 
     plan: ClassVar[Plan] = Plan(
-        corpus="arc_easy",
+        name="arc_easy",
         summary="Grade-school science questions, the easy set of AI2's ARC.",
         files=("test",),
         metrics=(ACC, ACC_NORM, GOLD_BPB),
@@ -23,7 +23,7 @@ class ArcChallenge(Benchmark):
     """ARC-Challenge, test split: likelihoods are divided by the option's characters."""
 
     plan: ClassVar[Plan] = Plan(
-        corpus="arc_challenge",
+        name="arc_challenge",
         summary="Grade-school science questions that word co-occurrence cannot answer.",
         files=("test",),
         metrics=(ACC_NORM, ACC, GOLD_BPB),

@@ -12,7 +12,7 @@ class CommonsenseQa(Benchmark):
     """CommonsenseQA, validation split (the test answers are not public)."""
 
     plan: ClassVar[Plan] = Plan(
-        corpus="commonsense_qa",
+        name="commonsense_qa",
         summary="Questions about everyday things with five lettered options.",
         files=("val",),
         metrics=(ACC, GOLD_BPB),

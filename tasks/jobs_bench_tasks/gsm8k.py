@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from jobs_bench.task.contract import Metric, TaskSetup
+from jobs_bench.task.contract import Metric
 from jobs_bench.task.finetune import Generation
 from jobs_bench.task.text_spec import EXACT_MATCH, GOLD_BPB
 from jobs_bench_tasks._benchmark import Benchmark, Plan
@@ -49,44 +49,12 @@ class Gsm8k(Benchmark):
     """
 
     plan: ClassVar[Plan] = Plan(
-        corpus="gsm8k",
+        name="gsm8k",
         summary="Grade-school word problems, answered with a worked solution.",
         files=("test",),
         metrics=(EXACT_MATCH, EXACT_MATCH_FLEXIBLE, GOLD_BPB),
         generation=Generation(
             stop=("Question:", "</s>", "<|im_end|>"), max_new_tokens=256, grade=grade
         ),
+        counts=(48, 96),
     )
-
-    def __init__(
-        self,
-        setup: TaskSetup,
-        *,
-        metric: str = "",
-        n_visible: int = 48,
-        n_hidden: int = 96,
-        horizon: int = 100,
-        batch_size: int = 4,
-        max_length: int = 256,
-        shots: int = 0,
-        domains: str = "",
-        in_domain: bool = True,
-        space: str = "lora",
-        max_rows: int = 5000,
-        held_out: int = 8,
-    ) -> None:
-        super().__init__(
-            setup,
-            metric=metric,
-            n_visible=n_visible,
-            n_hidden=n_hidden,
-            horizon=horizon,
-            batch_size=batch_size,
-            max_length=max_length,
-            shots=shots,
-            domains=domains,
-            in_domain=in_domain,
-            space=space,
-            max_rows=max_rows,
-            held_out=held_out,
-        )

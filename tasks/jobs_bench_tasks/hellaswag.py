@@ -12,7 +12,7 @@ class Hellaswag(Benchmark):
     """HellaSwag, validation split; a subset of 1,000 of it where the whole is not there."""
 
     plan: ClassVar[Plan] = Plan(
-        corpus="hellaswag",
+        name="hellaswag",
         summary="Which of four endings goes on from a short description.",
         files=("val", "val_1000"),
         metrics=(ACC_NORM, ACC, GOLD_BPB),

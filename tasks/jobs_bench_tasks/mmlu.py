@@ -17,10 +17,10 @@ class Mmlu(Benchmark):
     """
 
     plan: ClassVar[Plan] = Plan(
-        corpus="mmlu",
+        name="mmlu",
         summary="Exam questions of 57 subjects with four lettered options.",
         files=("test",),
         metrics=(ACC, GOLD_BPB),
-        shots_from="dev",
+        shots_from=("dev",),
         shots_in_order=True,
     )

@@ -18,7 +18,7 @@ from jobs_bench.testing.task_contract import TaskContract, check_task
 
 INSTALLED = {p.name: p for p in entry_points(group="jobs_bench.tasks")}
 OWN_DATA = sorted(n for n, p in INSTALLED.items() if p.load().default_model != SMOLLM2)
-PUBLIC_DATA = sorted(set(INSTALLED) - set(OWN_DATA))
+PUBLIC_DATA = sorted(set(INSTALLED) - set(OWN_DATA) - {"lm_eval"})  # that one: test_lm_eval.py
 
 
 SPECS = {"table": "table?name=smoke&target=word2"}

@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from jobs_bench.assets.recipes import hellaswag_clean
-from jobs_bench.task.finetune import Choice, Generate
-from jobs_bench.task.sources import DATA_VARIABLE, Sources
-from jobs_bench_tasks._documents import CORPORA, Document
+from jobs_bench.evaluator.scoring import Scorer
+from jobs_bench.task.finetune import Choice, Generate, Pairs, Passage
+from jobs_bench.task.sources import DATA_VARIABLE, Sources, read_text
+from jobs_bench.train.language_model import LanguageModel
+from jobs_bench_tasks._benchmark import Benchmark
+from jobs_bench_tasks._documents import CORPORA, Document, wikitext_pages
 from jobs_bench_tasks.gsm8k import grade
+from jobs_bench_tasks.pocket.model_folder import path as pocket_model
+from jobs_bench_tasks.sciq import SciQ
+from jobs_bench_tasks.triviaqa import TriviaQa
+from jobs_bench_tasks.truthfulqa import TruthfulQaGen, TruthfulQaMc1, TruthfulQaMc2
+from jobs_bench_tasks.wikitext import WikiText
 
 lm_tasks = pytest.importorskip("lm_eval.api.task", reason="lm_eval is not installed")
 lm_yaml = pytest.importorskip("lm_eval.tasks._yaml_loader", reason="lm_eval is not installed")
@@ -57,7 +66,7 @@ CASES: list[tuple[str, str, str, Callable[[Mapping[str, Any]], Doc]]] = [
     ("arc_challenge", "test", "arc/arc_challenge.yaml", _arc),
     ("commonsense_qa", "val", "commonsense_qa/default.yaml", _arc),
     ("gsm8k", "test", "gsm8k/gsm8k.yaml", dict),
-    ("headqa_en", "train", "headqa/headqa_en.yaml", _headqa),
+    ("headqa_en", "test", "headqa/headqa_en.yaml", _headqa),
     ("mmlu", "test", "mmlu/default/mmlu_anatomy.yaml", dict),
     ("pubmedqa", "test_500", "pubmedqa/pubmedqa.yaml", _pubmedqa),
 ]
@@ -180,3 +189,138 @@ def test_gsm8k_is_graded_as_the_harness_does(tmp_path: Path) -> None:
             task._instances = kept
             ours = grade(answer, record["answer"])
             assert [ours["exact_match"], ours["exact_match_flexible"]] == theirs, (answer, record)
+
+
+def _triviaqa(row: Mapping[str, Any]) -> Doc:
+    return {"question": row["question"], "answer": {"aliases": row["golden_answers"]}}
+
+
+def _asked(kind: type[Benchmark], dataset: str, n: int = N) -> tuple[list[Doc], list[Document]]:
+    """Return the first rows of an evaluation file, and the documents that we make of them."""
+    plan = kind.plan
+    path = Sources.of().find(dataset, plan.files, ("jsonl", "txt"))
+    assert path is not None
+    if path.suffix == ".txt":
+        records = [dict(row) for row in wikitext_pages(read_text(path))][:n]
+    else:
+        records = _records(dataset, path.stem)[:n]
+    return records, [plan.questions.document(record) for record in records]
+
+
+def _process(task: Any, doc: int, answer: str) -> dict[str, float]:
+    """Return what the harness makes of an answer, after its filters."""
+    instance = next(x for x in task.instances if x.doc_id == doc)
+    instance.resps = [answer]
+    kept, task._instances = task._instances, [instance]
+    task.apply_filters()
+    (filtered,) = instance.filtered_resps.values()
+    graded: dict[str, float] = task.process_results(instance.doc, [filtered])
+    task._instances = kept
+    return graded
+
+
+SHUFFLED: list[tuple[type[Benchmark], str, str]] = [
+    (SciQ, "sciq", "sciq/sciq.yaml"),
+    (TruthfulQaMc1, "truthfulqa", "truthfulqa/truthfulqa_mc1.yaml"),
+]
+
+
+@pytest.mark.parametrize(("kind", "dataset", "yaml"), SHUFFLED, ids=["sciq", "mc1"])
+def test_dealt_options_are_the_harness_ones_in_another_order(
+    kind: type[Benchmark], dataset: str, yaml: str, tmp_path: Path
+) -> None:
+    records, documents = _asked(kind, dataset)
+    task = _harness(yaml, records, [], tmp_path)
+    moved = 0
+    for i, document in enumerate(documents):
+        theirs = [x.args for x in task.instances if x.doc_id == i]
+        ours = document.ask()
+        assert isinstance(ours, Choice)
+        assert sorted(theirs) == sorted((ours.context, f" {option}") for option in ours.options)
+        right = task.doc_to_target(task.dataset["ours"][i])
+        assert theirs[right][1] == f" {ours.options[ours.gold]}"
+        moved += ours.gold != right
+        # the same likelihoods, in their order and in ours, are judged alike
+        length = {text: -float(len(text)) - k / 7 for k, (_, text) in enumerate(sorted(theirs))}
+        judged = task.process_results(
+            task.dataset["ours"][i], [(length[text], False) for _, text in theirs]
+        )
+        totals = [length[f" {option}"] for option in ours.options]
+        assert judged["acc"] == float(totals.index(max(totals)) == ours.gold)
+    assert moved > N / 2
+
+
+def test_mc2_is_the_harness_one(tmp_path: Path) -> None:
+    records, documents = _asked(TruthfulQaMc2, "truthfulqa")
+    task = _harness("truthfulqa/truthfulqa_mc2.yaml", records, [], tmp_path)
+    for i, document in enumerate(documents):
+        theirs = [x.args for x in task.instances if x.doc_id == i]
+        ours = document.ask()
+        assert isinstance(ours, Pairs)
+        assert theirs == list(ours.pairs)
+        totals = [-3.0 - (7 * i + 5 * k) % 11 for k in range(len(theirs))]
+        judged = task.process_results(task.dataset["ours"][i], [(total, False) for total in totals])
+        assert ours.rule(totals, [False] * len(totals)) == pytest.approx(judged)
+
+
+def test_triviaqa_is_the_harness_one(tmp_path: Path) -> None:
+    records, documents = _asked(TriviaQa, "triviaqa_subset")
+    task = _harness("triviaqa/default.yaml", [_triviaqa(r) for r in records], [], tmp_path)
+    (until,) = {tuple(x.args[1]["until"]) for x in task.instances}
+    how = TriviaQa.plan.generation
+    assert how is not None
+    assert how.stop == until
+    right = 0.0
+    for i, (record, document) in enumerate(zip(records, documents, strict=True)):
+        ours = document.ask()
+        assert isinstance(ours, Generate)
+        assert ours.rule is not None
+        assert next(x for x in task.instances if x.doc_id == i).args[0] == ours.context
+        alias = record["golden_answers"][-1]
+        for answer in (f" {alias}", f"  {alias.upper()}! ", f"the {alias}", alias[1:], "", "x"):
+            graded = ours.rule(answer)
+            assert graded == _process(task, i, answer), (answer, record)
+            right += graded["exact_match"]
+    assert right >= 2 * N
+
+
+def test_truthfulqa_in_free_text_is_the_harness_one(tmp_path: Path) -> None:
+    records, documents = _asked(TruthfulQaGen, "truthfulqa", 24)
+    task = _harness("truthfulqa/truthfulqa_gen.yaml", records, [], tmp_path)
+    (until,) = {tuple(x.args[1]["until"]) for x in task.instances}
+    how = TruthfulQaGen.plan.generation
+    assert how is not None
+    assert how.stop == until
+    for i, (record, document) in enumerate(zip(records, documents, strict=True)):
+        ours = document.ask()
+        assert isinstance(ours, Generate)
+        assert ours.rule is not None
+        assert next(x for x in task.instances if x.doc_id == i).args[0] == ours.context
+        answers = [f"\nA: {record['best_answer']}", record["incorrect_answers"][0], "No . Never ."]
+        for answer in answers:
+            assert ours.rule(answer) == pytest.approx(_process(task, i, answer)), answer
+
+
+def test_wikitext_is_the_harness_one_to_the_log_likelihood(tmp_path: Path) -> None:
+    """Pages, counts, windows and metrics, on a model whose context is much shorter than a page."""
+    models = pytest.importorskip("lm_eval.models.huggingface")
+    records, documents = _asked(WikiText, "wikitext2", 5)
+    task = _harness("wikitext/wikitext.yaml", records, [], tmp_path)
+    model = LanguageModel(pocket_model(), torch.device("cpu"))
+    pages = [document.ask() for document in documents]
+    for i, page in enumerate(pages):
+        assert isinstance(page, Passage)
+        assert next(x for x in task.instances if x.doc_id == i).args == (page.text,)
+        assert len(model.encode(page.text)) > 2 * model.context
+    harness = models.HFLM(
+        pretrained=model.hf, tokenizer=model.tokenizer, max_length=model.context, batch_size=4
+    )
+    totals = harness.loglikelihood_rolling(task.instances, disable_tqdm=True)
+    judged = [
+        task.process_results(x.doc, [total])
+        for x, total in zip(task.instances, totals, strict=True)
+    ]
+    scores = Scorer(model, pages, None, 8 * model.context).score()
+    for metric in WikiText.plan.metrics:
+        theirs = task.aggregation()[metric.name]([j[metric.name] for j in judged])
+        assert scores.metrics[metric.name].mean == pytest.approx(theirs, rel=1e-5)
