@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from functools import lru_cache
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from jobs_bench.ops import (
     Acquisition,
-    Design,
     GpState,
     acquisition,
     optimise_acquisition,
 )
 from jobs_bench.space.native import NativeEncoding
-from jobs_bench.space.space import Space
-from jobs_bench_strategies._design import design_of
+from jobs_bench_strategies._design import widened
 from jobs_bench_strategies._surrogate import Goal, LogEI
 
 _DRAWN = 256
@@ -31,24 +26,33 @@ class NativeLandscape:
     """A `Landscape`; see there.
 
     Uniform rows and perturbations of the anchors are scored, the best few improved. A mixture's
-    floor is no constraint of the search: what it finds is realised afterwards.
+    floor is no constraint of the search: what it finds is realised afterwards. With several models
+    in the state it is over their sum with `weights`, ``(M,)``.
     """
 
     def __init__(
-        self, state: GpState, goal: Goal, encoding: NativeEncoding, beyond: tuple[float, ...]
+        self,
+        state: GpState,
+        goal: Goal,
+        encoding: NativeEncoding,
+        beyond: tuple[float, ...],
+        weights: Tensor | None = None,
     ) -> None:
         self._state = state
+        self._weights = weights
         self._goal = (
             Acquisition("log_ei", best=goal.best)
             if isinstance(goal, LogEI)
             else Acquisition("ucb", beta=goal.beta)
         )
-        self._design = _design(encoding.space, beyond)
+        self._design = widened(encoding.space, beyond)
         self._beyond = np.asarray(beyond, dtype=np.float64)
 
     def values(self, rows: np.ndarray) -> np.ndarray:
         """Return the values at `rows`, ``(n, d)``, in one call; minus infinity where undefined."""
-        found: np.ndarray = acquisition(self._state, self._whole(rows), self._goal).numpy()
+        found: np.ndarray = acquisition(
+            self._state, self._whole(rows), self._goal, weights=self._weights
+        ).numpy()
         return np.where(np.isnan(found), -np.inf, found)
 
     def search(self, anchors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,6 +66,7 @@ class NativeLandscape:
             self._goal,
             self._design,
             starts=raw,
+            weights=self._weights,
             restarts=_RESTARTS,
             max_iter=_MAX_ITER,
         )
@@ -72,16 +77,3 @@ class NativeLandscape:
     def _whole(self, rows: np.ndarray) -> Tensor:
         beyond = np.broadcast_to(self._beyond, (len(rows), len(self._beyond)))
         return torch.as_tensor(np.concatenate([rows, beyond], axis=1))
-
-
-@lru_cache(maxsize=16)
-def _design(space: Space, beyond: tuple[float, ...]) -> Design:
-    """Return the rows of a space's `NativeEncoding`, with further columns held at `beyond`."""
-    inner = design_of(NativeEncoding(space))
-    return dataclasses.replace(
-        inner,
-        low=(*inner.low, *beyond),
-        high=(*inner.high, *beyond),
-        levels=(*inner.levels, *((),) * len(beyond)),
-        rest=(*inner.rest, *beyond),
-    )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import lru_cache
+
 from jobs_bench.ops import ActiveWhere, AtLeast, Design
 from jobs_bench.space.axes import Categorical, Subset
 from jobs_bench.space.native import NativeEncoding
+from jobs_bench.space.space import Space
 
 
 def design_of(encoding: NativeEncoding) -> Design:
@@ -47,4 +51,17 @@ def design_of(encoding: NativeEncoding) -> Design:
             if isinstance(axis, Subset) and axis.min
         ),
         rest=tuple(rest.tolist()),
+    )
+
+
+@lru_cache(maxsize=16)
+def widened(space: Space, beyond: tuple[float, ...]) -> Design:
+    """Return the rows of a space's `NativeEncoding`, with further columns held at `beyond`."""
+    inner = design_of(NativeEncoding(space))
+    return dataclasses.replace(
+        inner,
+        low=(*inner.low, *beyond),
+        high=(*inner.high, *beyond),
+        levels=(*inner.levels, *((),) * len(beyond)),
+        rest=(*inner.rest, *beyond),
     )

@@ -15,12 +15,14 @@ import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.analytic import LogExpectedImprovement, UpperConfidenceBound
 from botorch.acquisition.fixed_feature import FixedFeatureAcquisitionFunction
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.exceptions.errors import ModelFittingError
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.kernels.categorical import CategoricalKernel
 from botorch.models.transforms.input import InputTransform
 from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+from botorch.sampling.normal import SobolQMCNormalSampler
 from gpytorch.constraints import GreaterThan
 from gpytorch.distributions import MultivariateNormal
 from gpytorch.kernels import AdditiveKernel, Kernel, MaternKernel, ProductKernel, ScaleKernel
@@ -32,10 +34,11 @@ from jobs_bench.space.native import NativeEncoding
 from jobs_bench_strategies._acquire_botorch import BotorchLandscape
 from jobs_bench_strategies._quiet import quiet
 from jobs_bench_strategies._scaling import Scale, tame
-from jobs_bench_strategies._surrogate import Covariance, Goal, LogEI
+from jobs_bench_strategies._surrogate import Covariance, Goal, LogEI, NoisyEI
 
 _ROOT_EPS = 1e-8  # keeps the slope of the square root finite at empty domains
 _MAX_ITER = 60
+_DRAWS = 128  # of the posterior, where an acquisition function samples it
 
 
 class Hellinger(InputTransform, torch.nn.Module):
@@ -232,11 +235,19 @@ class BotorchSurrogate:
         return BotorchSurrogate(model, self.scale, rows, y, self.trouble)
 
     def landscape(
-        self, goal: Goal, encoding: NativeEncoding, beyond: tuple[float, ...] = ()
+        self, goal: Goal | NoisyEI, encoding: NativeEncoding, beyond: tuple[float, ...] = ()
     ) -> BotorchLandscape:
         """Return an acquisition function over the rows of `encoding`."""
         acquisition: AcquisitionFunction
-        if isinstance(goal, LogEI):
+        if isinstance(goal, NoisyEI):
+            with quiet(0):
+                acquisition = qLogNoisyExpectedImprovement(
+                    self.model,
+                    torch.as_tensor(goal.baseline),
+                    sampler=SobolQMCNormalSampler(torch.Size([_DRAWS]), seed=0),
+                    X_pending=torch.as_tensor(goal.pending) if len(goal.pending) else None,
+                )
+        elif isinstance(goal, LogEI):
             acquisition = LogExpectedImprovement(self.model, goal.best)
         else:
             acquisition = UpperConfidenceBound(self.model, beta=goal.beta)

@@ -69,12 +69,23 @@ class NativeSurrogate:
         `known` are variances ``(n,)`` of the scores, in their unit squared; a common one is fitted
         on top of them.
         """
+        return cls.believed(X, scores, *covariance_of(encoding, covariance), known)
+
+    @classmethod
+    def believed(
+        cls,
+        X: np.ndarray,
+        scores: np.ndarray,
+        spec: GpSpec,
+        priors: GpPriors,
+        known: np.ndarray | None = None,
+    ) -> NativeSurrogate:
+        """Return the surrogate under another covariance and what is believed of its parameters."""
         tamed = tame(scores)
         scale = Scale.of(tamed)
         rows = torch.as_tensor(X, dtype=torch.float64)
         y = torch.as_tensor(scale.standardise(tamed), dtype=torch.float64)
         given = None if known is None else torch.as_tensor(known / scale.sd**2)
-        spec, priors = covariance_of(encoding, covariance)
         trouble = ""
         with quiet(0):
             try:
@@ -91,6 +102,13 @@ class NativeSurrogate:
     def noise(self) -> float:
         """Return the noise variance in standardised units, the smallest where points differ."""
         return float(self.noise_variance.min())
+
+    @property
+    def norm(self) -> float:
+        """Return the norm of the posterior mean in the kernel's Hilbert space, standardised."""
+        residual = (self.y - self.state.mean[0]).numpy()
+        weights = self.state.alpha[0].numpy().reshape(-1)
+        return math.sqrt(max(float(residual @ weights), 0.0))
 
     def predict(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the noise-free score at `X`, ``(n,)`` each."""
@@ -115,6 +133,18 @@ class NativeSurrogate:
         """Return the largest posterior mean among the rows, standardised."""
         mean, _ = gp_posterior(self.state, torch.as_tensor(X, dtype=torch.float64))
         return float(mean.max())
+
+    def with_data(self, X: np.ndarray, scores: np.ndarray) -> NativeSurrogate:
+        """Return the process with these parameters after other data, without a fit."""
+        tamed = tame(scores)
+        scale = Scale.of(tamed)
+        rows = torch.as_tensor(X, dtype=torch.float64)
+        y = torch.as_tensor(scale.standardise(tamed), dtype=torch.float64)
+        noise = self.noise_variance.min()
+        with quiet(0):
+            theta, mean = self.state.theta[0], self.state.mean[0]
+            state = gp_condition(rows, y, theta, noise, mean, self.state.spec)
+        return NativeSurrogate(scale, rows, y, state, noise, self.trouble)
 
     def believing(self, X: np.ndarray) -> NativeSurrogate:
         """Return a copy that takes its own posterior mean at `X` for measured."""

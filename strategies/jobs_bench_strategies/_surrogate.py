@@ -43,6 +43,20 @@ class Ucb:
     beta: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisyEI:
+    """Logarithm of the expected improvement on the best of noisy `baseline`, by sampling (qLogNEI).
+
+    Attributes:
+        baseline: Rows that were measured, ``(n, d)``.
+        pending: Rows in flight and earlier picks of a batch, ``(m, d)``: not believed, integrated
+            over.
+    """
+
+    baseline: np.ndarray
+    pending: np.ndarray
+
+
 Goal = LogEI | Ucb
 
 

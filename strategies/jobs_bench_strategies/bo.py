@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
-from jobs_bench.errors import OptionError
+import numpy as np
+
+from jobs_bench.errors import OptionError, UnknownNameError
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.strategy.contract import AskContext, Problem, Recommendation, StrategyInfo
@@ -14,10 +18,12 @@ from jobs_bench_strategies import _drawing
 from jobs_bench_strategies._acquire import maximise
 from jobs_bench_strategies._engine import EngineName, engine_called
 from jobs_bench_strategies._evidence import Evidence, at_step, best_first
+from jobs_bench_strategies._gp_botorch import BotorchSurrogate
 from jobs_bench_strategies._observing import Z95, best_observed, default_config
 from jobs_bench_strategies._spending import Purse, end
-from jobs_bench_strategies._surrogate import LogEI, Surrogate, caveat
+from jobs_bench_strategies._surrogate import Landscape, LogEI, NoisyEI, Surrogate, Ucb, caveat
 
+_ACQUISITIONS = ("log_ei", "ucb", "noisy_ei")
 _TRIES = 16
 _ANCHORS = 4
 
@@ -31,14 +37,19 @@ class Bo:
     best observation, since scores are noisy; the optimiser handles integers and names by local
     search, and what it finds is scored as it would be trained. Several workers: points in
     flight and earlier picks of a batch are taken for measured at their posterior mean (kriging
-    believer), which is deterministic and needs no fantasies. Failed configurations enter with
-    the worst score seen. Cost of an ask: some 10 ms at 50 trials (1.5 s with ``engine=botorch``),
-    growing with the cube of the trials. Not a method for thousands of trials.
+    believer), which is deterministic and needs no fantasies; `noisy_ei` integrates over them.
+    Failed configurations enter with the worst score seen. Cost of an ask: some 10 ms at 50 trials
+    (1.5 s with ``engine=botorch``), growing with the cube of the trials. Not a method for thousands
+    of trials.
 
     Args:
         n_init: Trials before the model: the default recipe, then Sobol points. At most half of the
             runs that the budget pays for (but 2) are spent so.
         engine: What computes the process: ``native``, this package's operators, or ``botorch``.
+        acquisition: ``log_ei``; ``ucb``, mean plus ``sqrt(beta)`` standard deviations; or
+            ``noisy_ei``, BoTorch's qLogNEI by 128 draws (Balandat et al. 2020), with
+            ``engine=botorch`` only.
+        beta: Of ``ucb``, above 0.
     """
 
     info = StrategyInfo(
@@ -47,10 +58,27 @@ class Bo:
         reference="Ament et al. 2023 (LogEI); Hvarfner et al. 2024 (priors)",
     )
 
-    def __init__(self, *, n_init: int = 6, engine: EngineName = "native") -> None:
+    def __init__(
+        self,
+        *,
+        n_init: int = 6,
+        engine: EngineName = "native",
+        acquisition: Literal["log_ei", "ucb", "noisy_ei"] = "log_ei",
+        beta: float = 4.0,
+    ) -> None:
         if n_init < 1:
             raise OptionError(f"got n_init={n_init}; wanted at least 1")
+        if acquisition not in _ACQUISITIONS:
+            raise UnknownNameError("acquisition", acquisition, _ACQUISITIONS)
+        if acquisition == "noisy_ei" and engine != "botorch":
+            raise OptionError(
+                f"got acquisition=noisy_ei with engine={engine}; wanted engine=botorch for it"
+            )
+        if not (math.isfinite(beta) and beta > 0):
+            raise OptionError(f"got beta={beta}; wanted a number above 0")
         self.n_init = n_init
+        self.acquisition = acquisition
+        self.beta = beta
         self._surrogate = engine_called(engine)
         self.seen = History()
 
@@ -143,12 +171,21 @@ class Bo:
         evidence, _ = self._fit()
         rows = self._encoding.encode_all(evidence.configs)
         mean, _ = model.predict(rows)
-        informed = model.believing(self._encoding.encode_all(believed))
         horizon = self.problem.fidelity.horizon
         return maximise(
-            informed.landscape(LogEI(informed.best_mean(rows)), self._encoding),
+            self._landscape(model, rows, believed),
             self.problem,
             seed,
             best_first(evidence.configs, mean)[:_ANCHORS],
             lambda c: c not in taken and purse.affords(c, 0, horizon),
         )
+
+    def _landscape(
+        self, model: Surrogate, rows: np.ndarray, believed: list[Configuration]
+    ) -> Landscape:
+        pending = self._encoding.encode_all(believed)
+        if isinstance(model, BotorchSurrogate) and self.acquisition == "noisy_ei":
+            return model.landscape(NoisyEI(rows, pending), self._encoding)
+        informed = model.believing(pending)
+        goal = Ucb(self.beta) if self.acquisition == "ucb" else LogEI(informed.best_mean(rows))
+        return informed.landscape(goal, self._encoding)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs_bench.errors import OptionError
+from jobs_bench.errors import CapabilityError, OptionError
 from jobs_bench.space.axes import Categorical, Int, Subset
 from jobs_bench.space.space import Space
 from jobs_bench.strategy.contract import AskContext, Problem, StrategyInfo
@@ -56,10 +56,19 @@ class Cmaes(Observing):
         self._package = wrapped("cmaes", "cmaes")
 
     def setup(self, problem: Problem) -> None:
-        """Take in the problem."""
+        """Take in the problem.
+
+        Raises:
+            CapabilityError: A space of fewer than two coordinates, where there is no covariance.
+        """
         super().setup(problem)
         d = problem.space.n_unit
-        self._size = self.population or 4 + int(3 * math.log(max(d, 1)))
+        if d < 2:
+            raise CapabilityError(
+                f"cmaes needs a space of at least 2 coordinates; this one has {d} "
+                f"({', '.join(problem.space.names)})"
+            )
+        self._size = self.population or 4 + int(3 * math.log(d))
 
     def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
         """Return up to `n` full runs of the present generation."""

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from jobs_bench.errors import CapabilityError, OptionError
 from jobs_bench.space.configuration import Configuration
-from jobs_bench.space.native import NativeEncoding
 from jobs_bench.strategy.contract import AskContext, Problem, Recommendation, StrategyInfo
-from jobs_bench.strategy.history import History, TrialRecord
+from jobs_bench.strategy.history import History
 from jobs_bench.trial import Outcome, Proposal, Resume, Start
 from jobs_bench_strategies import _drawing
 from jobs_bench_strategies._acquire import maximise
 from jobs_bench_strategies._engine import EngineName, engine_called
-from jobs_bench_strategies._evidence import BLAMED, best_first
-from jobs_bench_strategies._observing import Z95, best_observed, default_config
+from jobs_bench_strategies._evidence import best_first
+from jobs_bench_strategies._observing import best_observed
 from jobs_bench_strategies._spending import Purse, end
-from jobs_bench_strategies._surrogate import LogEI, Surrogate, caveat
+from jobs_bench_strategies._step_model import Fit, StepModel, check_steps
+from jobs_bench_strategies._surrogate import LogEI, Surrogate
 
 _ANCHORS = 4
 _HORIZON = (1.0,)  # the step's column there
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """The model after some number of tells, with the trials it may recommend."""
-
-    told: int
-    trials: tuple[TrialRecord, ...]
-    model: Surrogate | None
 
 
 class MfBo:
@@ -78,14 +67,9 @@ class MfBo:
         levels: int = 3,
         engine: EngineName = "native",
     ) -> None:
-        if n_init < 1:
-            raise OptionError(f"got n_init={n_init}; wanted at least 1")
+        check_steps(n_init, eta, levels)
         if not 0 < share <= 1:
             raise OptionError(f"got share={share}; wanted a number in (0, 1]")
-        if not (math.isfinite(eta) and eta > 1):
-            raise OptionError(f"got eta={eta}; wanted a number above 1")
-        if levels < 1:
-            raise OptionError(f"got levels={levels}; wanted at least 1")
         self.n_init = n_init
         self.levels = levels
         self.share = share
@@ -103,16 +87,8 @@ class MfBo:
             raise CapabilityError("mf_bo needs a task that can resume trials; this one cannot")
         self.problem = problem
         self.seen = History()
-        self._encoding = NativeEncoding(problem.space)
-        self._steps = problem.fidelity.rungs(self.eta)[-self.levels :]
-        runs = problem.budget.limit / problem.full_cost()
-        self._n_full = 1 if runs < 6 else 2
-        # half of the budget at most goes into points that no model chose
-        share = self._steps[0] / problem.fidelity.horizon
-        rest = max(runs / 2 - self._n_full, 0.0)
-        self._n_init = min(self.n_init, self._n_full + int(rest / share + 1e-9) + 1)
+        self._steps = StepModel(problem, self.n_init, self.eta, self.levels, self._surrogate)
         self._told = 0
-        self._fitted: _Fit | None = None
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Take in outcomes."""
@@ -131,10 +107,10 @@ class MfBo:
             fit = self._fit()
             started = len(ctx.history) + sum(isinstance(p, Start) for p in work)
             proposal: Proposal | None
-            if fit.model is None or started < self._n_init:
-                proposal = self._initial(taken, purse, sobol_seed, started)
+            if fit.model is None or started < self._steps.n_init:
+                proposal = self._steps.initial(taken, purse, sobol_seed, started)
             else:
-                model = fit.model.believing(self._rows(believed))
+                model = fit.model.believing(self._steps.rows(believed))
                 proposal = self._promotion(model, fit, ctx.history, resumed, purse)
                 if proposal is None:
                     proposal = self._new(model, fit, taken, purse, ctx.torch_seed + i)
@@ -142,7 +118,8 @@ class MfBo:
                 break
             if isinstance(proposal, Resume):
                 resumed.add(proposal.trial_id)
-                config, start = self._standing(ctx.history[proposal.trial_id])
+                trial = ctx.history[proposal.trial_id]
+                config, start = trial.config, trial.step
             elif isinstance(proposal, Start):
                 config, start = proposal.config, 0
                 taken.add(config)
@@ -155,89 +132,23 @@ class MfBo:
     def recommend(self) -> Recommendation:
         """Return the best posterior mean at the horizon among configurations trained to it."""
         fit = self._fit()
-        horizon = self.problem.fidelity.horizon
-        full = [t for t in fit.trials if t.step == horizon] or list(fit.trials)
-        if fit.model is None or not full:
+        full = [t for t in fit.trials if t.step == self._steps.horizon]
+        if fit.model is None or not fit.trials:
             return best_observed(self.problem, self.seen)
-        mean, sd = fit.model.predict(self._rows([(t.config, horizon) for t in full]))
-        at = int(mean.argmax())
-        grounded = "at the horizon" if full[at].step == horizon else "none of them at the horizon"
-        return Recommendation(
-            full[at].config,
-            float(mean[at]),
-            float(mean[at] - Z95 * sd[at]),
-            float(mean[at] + Z95 * sd[at]),
-            f"highest posterior mean of the full run among {len(full)} trials, {grounded}"
-            f"{caveat(fit.model)}",
-            full[at].trial_id,
-        )
+        if full:
+            return self._steps.recommend(fit, full, "at the horizon")
+        return self._steps.recommend(fit, fit.trials, "none of them at the horizon")
 
-    def _rows(self, points: Sequence[tuple[Configuration, int]]) -> np.ndarray:
-        """Return ``(n, d + 1)`` rows: the encoding, then the log step scaled to ``[0, 1]``."""
-        low, high = math.log(self._steps[0]), math.log(self._steps[-1])
-        t = [(math.log(s) - low) / (high - low) if high > low else 1.0 for _, s in points]
-        rows = self._encoding.encode_all([c for c, _ in points])
-        # a trial that another strategy began may stand below the lowest step considered here
-        return np.concatenate([rows, np.clip(np.reshape(t, (-1, 1)), 0.0, 1.0)], axis=1)
-
-    def _fit(self) -> _Fit:
-        """Return the model of everything told, ``None`` below two scores; once per tell."""
-        if self._fitted is None or self._fitted.told != self._told:
-            self._fitted = self._fit_now()
-        return self._fitted
-
-    def _fit_now(self) -> _Fit:
-        horizon = self.problem.fidelity.horizon
-        points: list[tuple[Configuration, int]] = []
-        scores: list[float] = []
-        trials: list[TrialRecord] = []
-        blamed: list[Configuration] = []
-        for trial in sorted(self.seen, key=lambda t: t.trial_id):
-            finite = {p.step: p.score.mean for p in trial.points if math.isfinite(p.score.mean)}
-            if trial.failed or trial.step not in finite:
-                if trial.status in BLAMED or trial.ok:
-                    blamed.append(trial.config)
-                continue
-            trials.append(trial)
-            # a rung a factor eta apart holds nearly all that the points between would tell
-            for step in sorted({*self._steps, trial.step} & set(finite)):
-                points.append((trial.config, step))
-                scores.append(finite[step])
-        at_horizon = [y for (_, s), y in zip(points, scores, strict=True) if s == horizon]
-        if at_horizon:
-            points += [(c, horizon) for c in blamed]
-            scores += [min(at_horizon)] * len(blamed)
-        model = None
-        if len(trials) >= 2:
-            rows = self._rows(points)
-            model = self._surrogate(rows, np.asarray(scores), "steps", self._encoding)
-        return _Fit(self._told, tuple(trials), model)
-
-    def _standing(self, trial: TrialRecord) -> tuple[Configuration, int]:
-        return trial.config, trial.step
-
-    def _initial(
-        self, taken: set[Configuration], purse: Purse, seed: int, started: int
-    ) -> Start | None:
-        first = default_config(self.problem)
-        config = first
-        if first in taken:
-            found = _drawing.sobol(self.problem, seed, started, taken)
-            if found is None:
-                return None
-            config = found
-        wanted = self._steps if started < self._n_full else self._steps[:1]
-        until = next((s for s in reversed(wanted) if purse.affords(config, 0, s)), None)
-        return None if until is None else Start(config, until)
+    def _fit(self) -> Fit:
+        return self._steps.fit(self.seen, self._told)
 
     def _promotion(
-        self, model: Surrogate, fit: _Fit, history: History, resumed: set[int], purse: Purse
+        self, model: Surrogate, fit: Fit, history: History, resumed: set[int], purse: Purse
     ) -> Resume | None:
         """Return the resumption of the incumbent when it is not measured at the horizon."""
-        horizon = self.problem.fidelity.horizon
-        mean, _ = model.predict(self._rows([(t.config, horizon) for t in fit.trials]))
+        mean, _ = model.predict(self._steps.at_horizon([t.config for t in fit.trials]))
         trial = history[fit.trials[int(mean.argmax())].trial_id]
-        if trial.step == horizon or trial.until is not None or trial.retired:
+        if trial.step == self._steps.horizon or trial.until is not None or trial.retired:
             return None
         if trial.trial_id in resumed:
             return None
@@ -245,17 +156,17 @@ class MfBo:
         return None if until is None else Resume(trial.trial_id, until)
 
     def _new(
-        self, model: Surrogate, fit: _Fit, taken: set[Configuration], purse: Purse, seed: int
+        self, model: Surrogate, fit: Fit, taken: set[Configuration], purse: Purse, seed: int
     ) -> Start | None:
         configs = [t.config for t in fit.trials]
-        rows = self._rows([(c, self.problem.fidelity.horizon) for c in configs])
+        rows = self._steps.at_horizon(configs)
         mean, _ = model.predict(rows)
         config = maximise(
-            model.landscape(LogEI(model.best_mean(rows)), self._encoding, _HORIZON),
+            model.landscape(LogEI(model.best_mean(rows)), self._steps.encoding, _HORIZON),
             self.problem,
             seed,
             best_first(configs, mean)[:_ANCHORS],
-            lambda c: c not in taken and purse.affords(c, 0, self._steps[0]),
+            lambda c: c not in taken and purse.affords(c, 0, self._steps.steps[0]),
         )
         if config is None:
             return None
@@ -266,8 +177,8 @@ class MfBo:
         self, model: Surrogate, config: Configuration, start: int, purse: Purse
     ) -> int | None:
         """Return the cheapest informative affordable step after `start`, else the longest one."""
-        steps = [s for s in self._steps if s > start]
-        covariance = model.joint(self._rows([(config, s) for s in steps]))
+        steps = [s for s in self._steps.steps if s > start]
+        covariance = model.joint(self._steps.rows([(config, s) for s in steps]))
         variance = np.clip(np.diag(covariance), 1e-12, None)
         drop = covariance[:, -1] ** 2 / (variance + model.noise)
         cost = np.asarray([self.problem.cost(config, start, s) for s in steps])

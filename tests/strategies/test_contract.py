@@ -42,7 +42,9 @@ def test_contract(name: str) -> None:
         check_strategy(_maker(name), quick=name == "jobs_paper")  # its perceptron takes a second
 
 
-@pytest.mark.parametrize("name", ["alternating", "data_only", "independent", "model_only"])
+@pytest.mark.parametrize(
+    "name", ["alternating", "data_only", "independent", "model_only", "repeat"]
+)
 @pytest.mark.parametrize("base", ["hyperband", "bo"])
 def test_wrapped(name: str, base: str) -> None:
     inner = Hyperband if base == "hyperband" else _maker("bo")

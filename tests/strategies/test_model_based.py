@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs_bench.errors import CapabilityError, OptionError
+from jobs_bench.errors import CapabilityError, OptionError, UnknownNameError
 from jobs_bench.fidelity import Fidelity
 from jobs_bench.runner.machine import Machine
 from jobs_bench.space.space import Space
@@ -38,6 +38,32 @@ def test_bo_beats_random(study: Study) -> None:
         regrets["bo"].append(_regret(study(Bo(n_init=4), task, "10x", seed=seed), task))
         regrets["random"].append(_regret(study(Random(), task, "10x", seed=seed), task))
     assert np.median(regrets["bo"]) < 0.6 * np.median(regrets["random"]), regrets
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Bo(n_init=4, acquisition="ucb"),
+        lambda: Bo(n_init=4, acquisition="ucb", engine="botorch"),
+        lambda: Bo(n_init=4, acquisition="noisy_ei", engine="botorch"),
+    ],
+)
+def test_bo_by_other_acquisitions(study: Study, make: Callable[[], Bo]) -> None:
+    """They find what random search of the same budget does not, and batches do not repeat."""
+    task = Synthetic(seed=1)
+    machine = study(make(), task, "8x", workers=2, seed=1)
+    configs = [t.config for t in machine.history]
+    assert len(set(configs)) == len(configs)
+    assert _regret(machine, task) < _regret(study(Random(), task, "8x", workers=2, seed=1), task)
+
+
+def test_bo_refuses_acquisitions_that_cannot_be() -> None:
+    with pytest.raises(UnknownNameError, match="no acquisition named 'ei'"):
+        Bo(acquisition="ei")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="got acquisition=noisy_ei with engine=native"):
+        Bo(acquisition="noisy_ei")
+    with pytest.raises(OptionError, match="got beta=0"):
+        Bo(acquisition="ucb", beta=0.0)
 
 
 def test_bo_starts_with_the_default_recipe(study: Study) -> None:

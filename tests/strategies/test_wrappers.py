@@ -13,12 +13,13 @@ from jobs_bench.space.space import Space
 from jobs_bench.strategy.contract import AskContext
 from jobs_bench.testing.strategy_contract import check_strategy
 from jobs_bench.testing.synthetic import Synthetic, conditional_space, pool, small_space
-from jobs_bench.trial import Proposal, Start
+from jobs_bench.trial import Outcome, Proposal, Start, Value
 from jobs_bench_strategies.alternating import Alternating
 from jobs_bench_strategies.block_only import DataOnly, ModelOnly
 from jobs_bench_strategies.independent import Independent
 from jobs_bench_strategies.mixing.regmix import RegMix
 from jobs_bench_strategies.random import Random
+from jobs_bench_strategies.repeat import Repeat, _mean
 from jobs_bench_strategies.rungs.hyperband import Hyperband
 from jobs_bench_strategies.sobol import Sobol
 
@@ -156,3 +157,46 @@ def test_patience_ends_a_phase_that_brings_nothing(study: Study) -> None:
 def test_two_sided_wrappers_keep_the_contract() -> None:
     check_strategy(lambda: Independent(data=Sobol, model=Hyperband), quick=True)
     check_strategy(lambda: Alternating(data=Sobol, model=Hyperband, patience=2), quick=True)
+
+
+def test_repeat_shows_means_of_runs_that_differ_in_seed(study: Study) -> None:
+    """Three runs of each trial, side by side or not; the inner strategy sees one, and its mean."""
+    task = Synthetic(noise=0.3)
+    made = Repeat(base=Hyperband, times=3)
+    told: list[Outcome] = []
+    inner = made._inner.tell
+
+    def spy(outcomes: Sequence[Outcome]) -> None:
+        told.extend(outcomes)
+        inner(outcomes)
+
+    made._inner.tell = spy  # type: ignore[method-assign]
+    machine = study(made, task, "12x", workers=2)
+    trials = list(machine.history)
+    whole = trials[: len(trials) // 3 * 3]
+    for i in range(0, len(whole), 3):
+        assert whole[i].config == whole[i + 1].config == whole[i + 2].config
+        assert len({t.points[0].score.mean for t in whole[i : i + 3]}) == 3
+    assert {o.segment.trial_id for o in told} == set(range(len({o.segment.trial_id for o in told})))
+    for outcome in told:
+        mine = whole[outcome.segment.trial_id * 3 : outcome.segment.trial_id * 3 + 3]
+        for point in outcome.points:
+            runs = [t.score_at(point.step) for t in mine]
+            assert point.score.mean == pytest.approx(sum(r or 0.0 for r in runs) / 3)
+    resumed = [o for o in told if o.segment.start]
+    assert resumed, "promotions are promotions of all three"
+
+
+def test_the_error_of_a_mean_has_a_part_of_the_items_and_one_of_the_seeds() -> None:
+    both = _mean([Value(1.0, 0.3, 50), Value(3.0, 0.4, 50)])
+    # items: (0.09 + 0.16) / 2; seeds: variance 2 over 2 runs
+    assert (both.mean, both.n) == (2.0, 50)
+    assert both.se == pytest.approx((0.125 + 1.0) ** 0.5)
+
+
+def test_repeat_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(OptionError, match="got times=1; wanted at least 2"):
+        Repeat(base=Random, times=1)
+    task = Synthetic(small_space(), candidates=pool(small_space(), 4, 4))
+    with pytest.raises(CapabilityError, match="a pool of 16 recorded candidates"):
+        Repeat(base=Random).setup(task.problem("3x"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -21,11 +21,18 @@ from jobs_bench.space.native import NativeEncoding
 from jobs_bench.strategy.history import History, TrialRecord
 from jobs_bench_strategies._evidence import BLAMED
 from jobs_bench_strategies._gp_native import NativeSurrogate
+from jobs_bench_strategies._gp_sum import SumSurrogate
 from jobs_bench_strategies.jobs.choice import Rung, choose
 
 OWN: Final = 0.25
 """Share of a prediction's variance that is its own; the rest is shared by neighbours."""
+DOUBT: Final = 2.5
+"""What predictions are wrong by before any was checked, in spreads of the scores. Large, so that
+short runs count for little until full ones have shown what they are worth."""
 _LEAST_DEVIATION = 0.02  # of a rung below the horizon: it is never taken for the horizon itself
+
+
+Model = NativeSurrogate | SumSurrogate
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Beliefs:
     rungs: Mapping[int, Rung]
     errors: Mapping[int, float]
     deviations: Mapping[int, float]
-    model: NativeSurrogate | None
+    model: Model | None
     encoding: Encoder
 
     @property
@@ -84,10 +91,12 @@ class How:
     Attributes:
         predictor: Name of the only candidate; empty: the best by leave-one-out.
         calibrated: Predictions carry their variance; otherwise they are taken for truth.
+        parts: Metrics and weights whose sum the score is: each gets a process; empty: one for all.
     """
 
     predictor: str = ""
     calibrated: bool = True
+    parts: tuple[tuple[str, float], ...] = ()
 
 
 class Encoder:
@@ -145,7 +154,8 @@ class Believer:
             model=None,
             encoding=self._encoder,
         )
-        return replace(beliefs, model=_model(beliefs, blamed, self._steps, self._how))
+        evidence = _evidence(beliefs, blamed, self._steps, self._how)
+        return replace(beliefs, model=_model(beliefs, evidence, self._how))
 
     def _predictors(self, done: Sequence[TrialRecord]) -> dict[int, Rung]:
         """Return the predictor of each rung; made anew only when another trial is done."""
@@ -164,8 +174,8 @@ class Believer:
     def _errors(self, rungs: Mapping[int, Rung], trials: Sequence[TrialRecord]) -> dict[int, float]:
         """Return the standard deviation of each rung's predictions, never rising with the step.
 
-        Before anything is checked: 0.7 of the scores' spread at the rung, falling with the log of
-        the step to 0 at the horizon.
+        Before anything is checked: `DOUBT` times the scores' spread at the rung, falling with the
+        log of the step to 0 at the horizon.
         """
         first, horizon = self._steps[0], self._steps[-1]
         found: dict[int, float] = {}
@@ -173,7 +183,7 @@ class Believer:
             ends = [v for t in trials if (v := t.score_at(step)) is not None and math.isfinite(v)]
             spread = float(np.std(ends)) if len(ends) > 1 else 1.0
             left = math.log(horizon / step) / math.log(horizon / first)
-            found[step] = rung.sd(0.7 * left * spread)
+            found[step] = rung.sd(DOUBT * left * spread)
         falling = np.maximum.accumulate(np.asarray(list(found.values()))[::-1])[::-1]
         return dict(zip(found, falling.tolist(), strict=True))
 
@@ -186,45 +196,95 @@ class Believer:
         return {**{s: max(e / top, _LEAST_DEVIATION) for s, e in errors.items()}, horizon: 0.0}
 
 
-def _model(
+@dataclass(slots=True)
+class _Evidence:
+    """What the process is fitted to: scores at (configuration, step), with what they are made of.
+
+    Attributes:
+        points: Configurations and steps.
+        scores: Measured, or predicted for the horizon.
+        known: Variances of the scores.
+        measured: Where each was read off: trial and step, ``None`` for a blamed configuration.
+    """
+
+    points: list[tuple[Configuration, int]] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    known: list[float] = field(default_factory=list)
+    measured: list[tuple[TrialRecord, int] | None] = field(default_factory=list)
+
+    def add(
+        self, config: Configuration, step: int, score: float, known: float, of: TrialRecord | None
+    ) -> None:
+        self.points.append((config, step))
+        self.scores.append(score)
+        self.known.append(known)
+        self.measured.append(None if of is None else (of, step))
+
+
+def _evidence(
     beliefs: Beliefs, blamed: Sequence[Configuration], steps: Sequence[int], how: How
-) -> NativeSurrogate | None:
+) -> _Evidence:
     horizon = steps[-1]
-    points: list[tuple[Configuration, int]] = []
-    scores: list[float] = []
-    known: list[float] = []
+    found = _Evidence()
     held_out = _held_out(beliefs)
     for trial, at in beliefs.standing:
         if at == horizon:
-            points.append((trial.config, horizon))
-            scores.append(_score(trial, horizon))
-            known.append(_item_variance(trial, horizon))
+            noise = _item_variance(trial, horizon)
+            found.add(trial.config, horizon, _score(trial, horizon), noise, trial)
             pair = held_out.get(trial.trial_id)
             if pair is not None and how.calibrated:
                 # what would have been predicted: how the model learns to weigh predictions
                 step, score = pair
-                points.append((trial.config, step))
-                scores.append(score)
-                known.append(_own_variance(beliefs, trial, step, how))
+                own = _own_variance(beliefs, trial, step, how)
+                found.add(trial.config, step, score, own, trial)
         else:
             H = histories([trial], [s for s in steps if s <= at])
             X = beliefs.encoding.roots([trial.config])
-            points.append((trial.config, at))
-            scores.append(float(beliefs.rungs[at].predict(H, X)[0]))
-            known.append(_own_variance(beliefs, trial, at, how))
-    if len(scores) < 2:
+            score = float(beliefs.rungs[at].predict(H, X)[0])
+            found.add(trial.config, at, score, _own_variance(beliefs, trial, at, how), trial)
+    if found.scores:
+        worst = min(found.scores)
+        for config in blamed:
+            found.add(config, horizon, worst, 0.0, None)
+    return found
+
+
+def _model(beliefs: Beliefs, evidence: _Evidence, how: How) -> Model | None:
+    if sum(m is not None for m in evidence.measured) < 2:
         return None
-    worst = min(scores)
-    points += [(c, horizon) for c in blamed]
-    scores += [worst] * len(blamed)
-    known += [0.0] * len(blamed)
-    return NativeSurrogate.fit(
-        beliefs.rows(points),
-        np.asarray(scores),
-        "predicted",
-        beliefs.encoding.encoding,
-        np.asarray(known),
-    )
+    rows = beliefs.rows(evidence.points)
+    scores, known = np.asarray(evidence.scores), np.asarray(evidence.known)
+    encoding = beliefs.encoding.encoding
+    if how.parts:
+        values = _part_values(evidence, how.parts)
+        if values is not None:
+            weights = [w for _, w in how.parts]
+            return SumSurrogate.fit(rows, values, weights, "predicted", encoding, known)
+    return NativeSurrogate.fit(rows, scores, "predicted", encoding, known)
+
+
+def _part_values(evidence: _Evidence, parts: Sequence[tuple[str, float]]) -> np.ndarray | None:
+    """Return the parts of every score, ``(n, m)``, ``None`` where one was not measured.
+
+    What a prediction adds to a short run's score is shared by the parts, so that they sum up to it;
+    a blamed configuration has the worst of each.
+    """
+    weights = np.asarray([w for _, w in parts])
+    rows = np.full((len(evidence.scores), len(parts)), math.nan)
+    for i, measured in enumerate(evidence.measured):
+        if measured is None:
+            continue
+        trial, step = measured
+        shown = next((p for p in trial.points if p.step == step), None)
+        if shown is None or any(name not in shown.metrics for name, _ in parts):
+            return None
+        now = np.asarray([shown.metrics[name].mean for name, _ in parts])
+        gain = evidence.scores[i] - shown.score.mean
+        rows[i] = now + gain * np.sign(weights) / np.abs(weights).sum()
+    seen = np.asarray([m is not None for m in evidence.measured])
+    worst = np.where(weights > 0, rows[seen].min(axis=0), rows[seen].max(axis=0))
+    rows[~seen] = worst
+    return rows if np.isfinite(rows).all() else None
 
 
 def _stands_at(trial: TrialRecord, steps: Sequence[int]) -> int | None:

@@ -9,14 +9,17 @@ from typing import Final
 import numpy as np
 from scipy.stats import rankdata
 
-from jobs_bench_strategies.jobs.predictors import CANDIDATES, Predict
+from jobs_bench_strategies.jobs.predictors import CANDIDATES, HELD_OUT, Predict
 
 FEWEST: Final = 5
 """Trials at the horizon below which no predictor is told from another."""
 FEWEST_MLP: Final = 16
+MOST_ALONE: Final = 32
+"""Trials up to which each is left out alone; of more, every eighth is left out together."""
+FOLDS: Final = 8
 MARGIN: Final = 0.02
 """Rank correlation by which a predictor must beat carrying forward; else it abstains."""
-PRIOR_TRIALS: Final = 2.0
+PRIOR_TRIALS: Final = 3.0
 """Weight of what is believed of an error before any was seen, in trials."""
 
 
@@ -94,14 +97,23 @@ def _predictor(
 def _held_out(
     name: str, H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray
 ) -> np.ndarray:
-    """Return predictions of every trial by the candidate fitted on the others, ``(n,)``."""
+    """Return predictions of every trial by the candidate fitted without it, ``(n,)``."""
     if len(y) < 2:
         return H[:, -1].copy()
+    folds = _folds(len(y))
+    if name in HELD_OUT:
+        return HELD_OUT[name](H, X, y, steps, folds)
     out = np.empty(len(y))
-    for i in range(len(y)):
-        rest = np.arange(len(y)) != i
-        out[i] = CANDIDATES[name](H[rest], X[rest], y[rest], steps)(H[i : i + 1], X[i : i + 1])[0]
+    for held in folds:
+        out[held] = CANDIDATES[name](H[~held], X[~held], y[~held], steps)(H[held], X[held])
     return out
+
+
+def _folds(n: int) -> np.ndarray:
+    """Return which trials are left out together, ``(folds, n)`` bool."""
+    count = n if n <= MOST_ALONE else FOLDS
+    folds: np.ndarray = np.arange(n)[None, :] % count == np.arange(count)[:, None]
+    return folds
 
 
 def _rank(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,21 +7,20 @@ scores ``y (n,)``. It returns a predictor of finals from further ``(H, X)``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPRegressor
+
+from jobs_bench_strategies.jobs import perceptron
 
 Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Predict]
+HoldOut = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 _RIDGE = 1.0  # in units of standardised features
 _NOISE = 0.3  # variance of the kernel regression's residuals, in those of its targets
 _EXPONENTS = (0.25, 0.5, 1.0, 2.0)
-_HIDDEN = (8,)
 
 
 def carry(H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray) -> Predict:
@@ -53,11 +52,8 @@ def gp(H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray) -> Predic
     """
     del steps
 
-    def features(h: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.concatenate([_history(h), x], axis=1)
-
-    scale = _Scaler(features(H, X))
-    Z = scale(features(H, X))
+    scale = _Scaler(_features(H, X))
+    Z = scale(_features(H, X))
     gain = y - H[:, -1]
     middle, spread = float(gain.mean()), float(gain.std()) or 1.0
     far = _distances(Z, Z)
@@ -66,7 +62,7 @@ def gp(H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray) -> Predic
     alpha = np.linalg.solve(K, (gain - middle) / spread)
 
     def predict(h: np.ndarray, x: np.ndarray) -> np.ndarray:
-        near = np.exp(-0.5 * _distances(scale(features(h, x)), Z) / length)
+        near = np.exp(-0.5 * _distances(scale(_features(h, x)), Z) / length)
         found: np.ndarray = h[:, -1] + middle + spread * (near @ alpha)
         return found
 
@@ -97,25 +93,39 @@ def power(H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray) -> Pre
 def mlp(H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray) -> Predict:
     """A small perceptron of the remaining gain over history and configuration."""
     del steps
-
-    def features(h: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return np.concatenate([_history(h), x], axis=1)
-
-    scale = _Scaler(features(H, X))
+    scale = _Scaler(_features(H, X))
     gain = y - H[:, -1]
     middle, spread = float(gain.mean()), float(gain.std()) or 1.0
-    net = MLPRegressor(
-        hidden_layer_sizes=_HIDDEN, solver="lbfgs", alpha=1.0, max_iter=200, random_state=0
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopped early is good enough
-        net.fit(scale(features(H, X)), (gain - middle) / spread)
+    targets = (gain - middle) / spread
+    net = perceptron.fit(scale(_features(H, X))[None], targets[None], np.ones((1, len(y))))
 
     def predict(h: np.ndarray, x: np.ndarray) -> np.ndarray:
-        found: np.ndarray = h[:, -1] + middle + spread * net.predict(scale(features(h, x)))
+        found: np.ndarray = h[:, -1] + middle + spread * net(scale(_features(h, x))[None])[0]
         return found
 
     return predict
+
+
+def mlp_held_out(
+    H: np.ndarray, X: np.ndarray, y: np.ndarray, steps: np.ndarray, folds: np.ndarray
+) -> np.ndarray:
+    """Return each trial's prediction by `mlp` fitted without its fold, ``(n,)``: all at once.
+
+    `folds`, ``(f, n)`` bool, says which trials are in a fold; each is in one.
+    """
+    del steps
+    others = ~folds
+    rows = _features(H, X)
+    gain = y - H[:, -1]
+    scales = [_Scaler(rows[rest]) for rest in others]
+    middle = np.asarray([gain[rest].mean() for rest in others])
+    spread = np.asarray([gain[rest].std() or 1.0 for rest in others])
+    Z = np.stack([scale(rows) for scale in scales])
+    targets = (gain[None, :] - middle[:, None]) / spread[:, None]
+    nets = perceptron.fit(Z, targets, others.astype(np.float64))
+    gains = middle[:, None] + spread[:, None] * nets(Z)
+    found: np.ndarray = H[:, -1] + gains[folds.argmax(axis=0), np.arange(len(y))]
+    return found
 
 
 CANDIDATES: Final[Mapping[str, Fit]] = {
@@ -125,6 +135,13 @@ CANDIDATES: Final[Mapping[str, Fit]] = {
     "gp": gp,
     "mlp": mlp,
 }
+
+HELD_OUT: Final[Mapping[str, HoldOut]] = {"mlp": mlp_held_out}
+"""Held-out predictions of candidates that have them cheaper than one fit a fold."""
+
+
+def _features(h: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([_history(h), x], axis=1)
 
 
 def _history(H: np.ndarray) -> np.ndarray:

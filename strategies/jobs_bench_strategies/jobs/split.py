@@ -1,4 +1,4 @@
-"""How many trials are taken to the horizon before the search is left to itself, and why."""
+"""How many trials are taken to the horizon for the predictor's sake, and why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from jobs_bench_strategies.jobs.theory import (
     interpolated,
 )
 
-FEWEST = 3
+FIRST = 2
+"""Pilots with which every study begins; the search decides about the next ones by their value."""
+FEWEST = 5
 """Full runs below which a falling error cannot be told from one that rests."""
 _MOST_SHARE = 1 / 3  # of the budget for pilots
 _CANDIDATES = 64  # uniform configurations on which information is counted, beside those tried
@@ -30,7 +32,7 @@ class Verdict:
     """What was decided, and from what.
 
     Attributes:
-        wanted: Trials to take to the horizon in all.
+        wanted: Trials to take to the horizon in all, whatever they promise.
         reason: One sentence.
         split: The bound, ``None`` while there is too little to compute it.
         errors: Of the predictor, in standard deviations of the score.
@@ -50,13 +52,19 @@ class Verdict:
     gains: tuple[float, ...] = ()
 
 
+def most_pilots(problem: Problem) -> int:
+    """Return the full runs that a third of the budget pays for, at least 1."""
+    return max(1, int(problem.budget.limit / problem.full_cost() * _MOST_SHARE))
+
+
 def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int) -> Verdict:
     """Return how many pilots there should be.
 
-    Pilots go on while one more lowers the bound by a larger share than the share of what is left of
-    the budget that it takes, and up to a third of the budget. (The bound's own minimum says little:
-    in spaces of this size the information gain is nearly linear in T, ``gamma_T / T`` does not
-    fall, and the bound asks for pilots to the end.)
+    Two come first. Once the search has brought the full runs to five, so that the predictor's error
+    can be estimated, pilots go on while one more lowers the bound by a larger share than the share
+    of what is left of the budget that it takes, and up to `most_pilots`. (The bound's own minimum
+    says little: in spaces of this size the information gain is nearly linear in T, ``gamma_T / T``
+    does not fall, and the bound asks for pilots to the end.)
 
     Args:
         problem: With the budget.
@@ -64,13 +72,14 @@ def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int)
         steps: Considered, ascending, ending at the horizon.
         short: Step of a short run.
     """
-    runs = problem.budget.limit / problem.full_cost()
-    most = max(1, int(runs * _MOST_SHARE))
+    most = most_pilots(problem)
     done = beliefs.at_horizon
     model = beliefs.model
-    if most <= FEWEST or len(done) < FEWEST or model is None or short not in beliefs.rungs:
-        wanted = min(FEWEST, most)
-        return Verdict(wanted, f"{wanted} pilots: with fewer no error can be estimated")
+    if len(done) < FEWEST or model is None or short not in beliefs.rungs:
+        wanted = min(FIRST, most)
+        return Verdict(
+            wanted, f"{wanted} pilots: below {FEWEST} full runs no error can be estimated"
+        )
     early = [s for s in steps if s <= short]
     H, X = histories(done, early), beliefs.encoding.roots([t.config for t in done])
     y = beliefs.rungs[short].finals
@@ -82,8 +91,7 @@ def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int)
         rung = choose(H[:n], X[:n], y[:n], at)
         measured.append(float(np.sqrt(((rung.held_out - y[:n]) ** 2).mean())) / unit)
     errors = Errors.fit(counts, measured)
-    r = (model.y - model.state.mean[0]).numpy()
-    norm = float(np.sqrt(max(r @ model.state.alpha[0].numpy().reshape(-1), 0.0)))
+    norm = model.norm
     rng = np.random.default_rng(0)
     pool = problem.candidates or [problem.space.sample(rng) for _ in range(_CANDIDATES)]
     configs = [*(t.config for t in beliefs.trials), *pool[:_CANDIDATES]]
@@ -102,9 +110,9 @@ def decide(problem: Problem, beliefs: Beliefs, steps: Sequence[int], short: int)
         f"smallest at {split.N})"
     )
     if wanted > n:
-        why = f"more than {n} pilots: {told}"
+        why = f"more pilots than {n} full runs: {told}"
     elif gain > price:
-        why = f"{n} pilots, a third of the budget, although {told}"
+        why = f"no pilots beyond {n} full runs, a third of the budget, although {told}"
     else:
-        why = f"{n} pilots: {told}"
+        why = f"no pilots beyond {n} full runs: {told}"
     return Verdict(wanted, why, split, errors, counts, tuple(measured), norm, tuple(gains.tolist()))

@@ -15,34 +15,13 @@ not trained to the horizon. Gain and cost are both positive.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr
 
-from jobs_bench.space.configuration import Configuration
+from jobs_bench_strategies._log_gain import log_gain
+from jobs_bench_strategies._offers import Offer
 from jobs_bench_strategies.jobs.beliefs import Beliefs
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A segment that could be run.
-
-    Attributes:
-        config: Of a new trial or of the one that goes on.
-        start: Where the trial stands, 0 for a new one.
-        until: Where the segment goes.
-        cost: Of the segment.
-        rest: Of going on from there to the horizon, 0 at the horizon.
-        trial_id: The trial that goes on, ``None`` for a new one.
-    """
-
-    config: Configuration
-    start: int
-    until: int
-    cost: float
-    rest: float
-    trial_id: int | None = None
 
 
 def log_values(
@@ -72,18 +51,5 @@ def log_values(
     cost = np.asarray([o.cost for o in offers])
     rest = np.asarray([o.rest for o in offers])
     spent = cost + ndtr(u) * rest if cost_aware else np.ones(n)
-    found: np.ndarray = np.log(s) + _log_gain(u) - np.log(np.maximum(spent, 1e-300))
-    return found
-
-
-def _log_gain(u: np.ndarray) -> np.ndarray:
-    """Return ``log(u Phi(u) + phi(u))``, also where the sum underflows.
-
-    Below -6 by the asymptotic series ``phi(u) / u^2 (1 - 3 / u^2)``.
-    """
-    low, high = np.minimum(u, -6.0), np.maximum(u, -6.0)
-    far = -0.5 * (low**2 + np.log(2 * np.pi)) - 2 * np.log(-low) + np.log1p(-3 / low**2)
-    density = np.exp(-0.5 * high**2) / np.sqrt(2 * np.pi)
-    near = np.log(np.maximum(high * ndtr(high) + density, 1e-300))
-    found: np.ndarray = np.where(u < -6.0, far, near)
+    found: np.ndarray = np.log(s) + log_gain(u) - np.log(np.maximum(spent, 1e-300))
     return found

@@ -1,9 +1,10 @@
-"""Swarm methods: proxy runs of many mixtures, a fit, one proposal, and a full run of it."""
+"""Methods of proxy runs: many mixtures trained briefly, one proposal, and a full run of it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,18 +20,18 @@ from jobs_bench_strategies._spending import Purse, end
 from jobs_bench_strategies.mixing._swarm import prior_of, realised, swarm
 
 _SEED = "swarm_seed"
-_PHASE = "phase"
+PHASE = "phase"
 FEWEST = 4
 """Proxy runs that a fit needs at least."""
 _READY = 0.95  # share of the proxies that must be over before the law is fitted
 
 
-class SwarmMethod(Observing, ABC):
-    """What RegMix and Olmix share; everything but the mixture stays at the default recipe.
+class ProxyMethod(Observing, ABC):
+    """What methods of proxy runs share; everything but the mixture stays at the default recipe.
 
     The budget, less one full run, goes into proxy runs of the same model that stop at a share
-    `short` of the horizon; every one of them is charged. When all are over the law is fitted
-    and its best mixture is trained in full, if the budget still pays for it.
+    `short` of the horizon; every one of them is charged. When all are over a mixture is derived
+    from them and trained in full, if the budget still pays for it.
 
     Args:
         n_proxies: Proxy runs, 0 for as many as the budget pays for.
@@ -38,6 +39,7 @@ class SwarmMethod(Observing, ABC):
     """
 
     info: StrategyInfo
+    fewest: ClassVar[int] = FEWEST
 
     def __init__(self, n_proxies: int, short: float) -> None:
         if n_proxies and n_proxies < FEWEST:
@@ -61,10 +63,10 @@ class SwarmMethod(Observing, ABC):
         self._until = problem.fidelity.snap(self.short * problem.fidelity.horizon)
         cost = problem.cost(problem.default, 0, self._until)
         affordable = int((problem.budget.limit - problem.full_cost()) / cost + 1e-9)
-        if max(self.n_proxies, FEWEST) > affordable:
+        if max(self.n_proxies, self.fewest) > affordable:
             raise OptionError(
-                f"got n_proxies={self.n_proxies or FEWEST}; wanted at most the {affordable} runs "
-                f"to step {self._until} that {problem.budget} pays for beside one full run"
+                f"got n_proxies={self.n_proxies or self.fewest}; wanted at most the {affordable} "
+                f"runs to step {self._until} that {problem.budget} pays for beside one full run"
             )
         self._n = self.n_proxies or affordable
         self._told = -1
@@ -74,13 +76,13 @@ class SwarmMethod(Observing, ABC):
         """Return proxy runs, then the full run of the proposed mixture."""
         purse = Purse(self.problem, ctx)
         taken = tried(ctx.history)
-        proxies = [t for t in ctx.history if _phase(t) == "proxy"]
+        proxies = [t for t in ctx.history if phase_of(t) == "proxy"]
         if len(proxies) < self._n:
             return self._proxies(min(n, self._n - len(proxies)), ctx, purse, taken)
         if any(t.until is not None for t in ctx.history):
             return [Wait()]
         mixture = self._propose()
-        if mixture is None or any(_phase(t) == "full" for t in ctx.history):
+        if mixture is None or any(phase_of(t) == "full" for t in ctx.history):
             return [end(ctx)]
         return [self._full_run(self._config(mixture), ctx, purse) or end(ctx)]
 
@@ -90,9 +92,9 @@ class SwarmMethod(Observing, ABC):
         if mixture is None:
             return best_observed(self.problem, self.seen)
         config = self._config(mixture)
-        full = next((t for t in self.seen if t.config == config), None)
+        full = next((t for t in self.seen if t.config == config and not t.merge), None)
         score = None if full is None else finite_score(full, self.problem.fidelity.horizon)
-        n = len(self._scores()[1])
+        n = len(self._usable())
         return Recommendation(
             config,
             score,
@@ -101,16 +103,20 @@ class SwarmMethod(Observing, ABC):
         )
 
     @abstractmethod
-    def fit(self, weights: np.ndarray, losses: np.ndarray) -> np.ndarray:
-        """Return the best mixture, ``(k,)``, by ``(n, k)`` weights and ``(n,)`` losses."""
+    def derive(self, proxies: Sequence[TrialRecord]) -> np.ndarray:
+        """Return the best mixture, ``(k,)``, by runs with a finite score at the proxy step."""
+
+    def mixtures(self, seed: int) -> np.ndarray:
+        """Return the mixtures of the proxy runs, ``(n, k)``; here a swarm around the prior."""
+        return swarm(self._simplex, self._prior, self._n, np.random.default_rng(seed))
 
     def _full_run(self, config: Configuration, ctx: AskContext, purse: Purse) -> Proposal | None:
         """Return how to take `config` to the horizon: on from its proxy run, where it has one."""
         horizon = self.problem.fidelity.horizon
-        proxy = next((t for t in ctx.history if t.config == config), None)
+        proxy = next((t for t in ctx.history if t.config == config and not t.merge), None)
         if proxy is None:
             affordable = purse.take(config, 0, horizon)
-            return Start(config, horizon, {_PHASE: "full"}) if affordable else None
+            return Start(config, horizon, {PHASE: "full"}) if affordable else None
         resumable = "resume" in self.problem.capabilities and proxy.ok and not proxy.retired
         if proxy.step == horizon or not resumable:
             return None
@@ -124,7 +130,7 @@ class SwarmMethod(Observing, ABC):
             ctx.torch_seed % 2**31,
         )
         assert isinstance(seed, int)
-        points = swarm(self._simplex, self._prior, self._n, np.random.default_rng(seed))
+        points = self.mixtures(seed)
         work: list[Proposal] = []
         for mixture in points[len(ctx.history) : len(ctx.history) + n]:
             config = self._config(mixture)
@@ -136,36 +142,63 @@ class SwarmMethod(Observing, ABC):
             if not purse.take(config, 0, self._until):
                 break
             taken.add(config)
-            work.append(Start(config, self._until, {_PHASE: "proxy", _SEED: seed}))
+            work.append(Start(config, self._until, {PHASE: "proxy", _SEED: seed}))
         return work or [end(ctx)]
 
-    def _scores(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return weights ``(n, k)`` and losses ``(n,)`` of the runs that reached the proxy step."""
-        weights: list[list[float]] = []
-        losses: list[float] = []
-        for trial in sorted(self.seen, key=lambda t: t.trial_id):
-            score = finite_score(trial, self._until)
-            mixture = trial.config[self._simplex.name]
-            if score is not None and isinstance(mixture, Mixture):
-                weights.append([mixture[d] for d in self._simplex.domains])
-                losses.append(-score)
-        return np.asarray(weights), np.asarray(losses)
+    def _usable(self) -> list[TrialRecord]:
+        """Return the proxies with a finite score at their last step, in order of their numbers.
+
+        Not the full run, which comes last: what it adds must not move the mixture that it was
+        trained with.
+        """
+        proxies = sorted(self.seen, key=lambda t: t.trial_id)[: self._n]
+        return [t for t in proxies if finite_score(t, self._until) is not None]
+
+    def weights(self, trials: Sequence[TrialRecord]) -> np.ndarray:
+        """Return the mixtures of `trials`, ``(n, k)``."""
+        rows = [shares(t.config, self._simplex) for t in trials]
+        return np.reshape(
+            np.asarray(rows, dtype=np.float64), (len(rows), len(self._simplex.domains))
+        )
+
+    def losses(self, trials: Sequence[TrialRecord]) -> np.ndarray:
+        """Return their negative scores at the proxy step, ``(n,)``."""
+        return np.asarray([-(t.score_at(self._until) or 0.0) for t in trials])
 
     def _propose(self) -> np.ndarray | None:
         """Return the proposed mixture, ``None`` before most proxies are over; one fit a tell."""
         done = sum(t.status is not None for t in self.seen)
         if self._told != done:
-            weights, losses = self._scores()
+            usable = self._usable()
             self._told = done
             self._proposal = None
-            if len(losses) >= FEWEST and done >= _READY * self._n:
-                self._proposal = realised(self._simplex, self.fit(weights, losses))
+            if len(usable) >= self.fewest and done >= _READY * self._n:
+                self._proposal = realised(self._simplex, self.derive(usable))
         return self._proposal
 
     def _config(self, mixture: np.ndarray) -> Configuration:
         found = with_mixture(self.problem, self._simplex, mixture)
         pool = self.problem.candidates
         return found if pool is None else nearest(self.problem.space, found, pool)
+
+
+class SwarmMethod(ProxyMethod):
+    """A law of one loss, fitted to a swarm of mixtures."""
+
+    def derive(self, proxies: Sequence[TrialRecord]) -> np.ndarray:
+        """Return the best mixture by the law."""
+        return self.fit(self.weights(proxies), self.losses(proxies))
+
+    @abstractmethod
+    def fit(self, weights: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """Return the best mixture, ``(k,)``, by ``(n, k)`` weights and ``(n,)`` losses."""
+
+
+def shares(config: Configuration, simplex: Simplex) -> list[float]:
+    """Return the mixture of `config` as ``(k,)`` weights."""
+    mixture = config[simplex.name]
+    assert isinstance(mixture, Mixture)  # the space checked it
+    return [mixture[d] for d in simplex.domains]
 
 
 def the_mixture(name: str, problem: Problem) -> Simplex:
@@ -190,5 +223,6 @@ def with_mixture(problem: Problem, simplex: Simplex, mixture: np.ndarray) -> Con
     return Configuration({**problem.default, simplex.name: value})
 
 
-def _phase(trial: TrialRecord) -> object:
-    return trial.notes[0].get(_PHASE) if trial.notes else None
+def phase_of(trial: TrialRecord) -> object:
+    """Return what a trial was started for: ``proxy``, ``full``, or a method's own."""
+    return trial.notes[0].get(PHASE) if trial.notes else None

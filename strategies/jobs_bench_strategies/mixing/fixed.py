@@ -1,4 +1,4 @@
-"""Mixtures that need no search: uniform and natural."""
+"""Mixtures that need no search: uniform and natural, trained once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Uniform(Observing):
         """
         super().setup(problem)
         simplex = the_mixture(self.info.name, problem)
-        shares = self._shares(prior_of(simplex, dict(problem.domains)))
+        prior = prior_of(simplex, dict(problem.domains))
+        shares = self.shares(problem, simplex.domains, prior)
         config = with_mixture(problem, simplex, shares)
         pool = problem.candidates
         self._config = config if pool is None else nearest(problem.space, config, pool)
@@ -56,7 +57,9 @@ class Uniform(Observing):
                 return Recommendation(self._config, score, reason=reason, trial_id=trial.trial_id)
         return Recommendation(self._config, reason=f"the {self.info.name} mixture")
 
-    def _shares(self, prior: np.ndarray) -> np.ndarray:
+    def shares(self, problem: Problem, names: Sequence[str], prior: np.ndarray) -> np.ndarray:
+        """Return the mixture, ``(k,)``; `prior` has the shares of the domains' rows."""
+        del problem, names
         return np.full(len(prior), 1 / len(prior))
 
 
@@ -70,5 +73,7 @@ class Natural(Uniform):
         target_blind=True,
     )
 
-    def _shares(self, prior: np.ndarray) -> np.ndarray:
+    def shares(self, problem: Problem, names: Sequence[str], prior: np.ndarray) -> np.ndarray:
+        """Return the shares of the domains' rows, ``(k,)``."""
+        del problem, names
         return prior

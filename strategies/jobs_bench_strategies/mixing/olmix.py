@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, minimize
 
 from jobs_bench.errors import OptionError
 from jobs_bench.strategy.contract import StrategyInfo
-from jobs_bench_strategies.mixing._laws import LogLinear, fit_log_linear
+from jobs_bench_strategies.mixing._laws import fit_log_linear
 from jobs_bench_strategies.mixing._method import SwarmMethod
 from jobs_bench_strategies.mixing._swarm import caps_of
 
@@ -51,7 +52,19 @@ class Olmix(SwarmMethod):
         return propose(law, self._prior, caps_of(self._simplex), self.strength * spread)
 
 
-def propose(law: LogLinear, prior: np.ndarray, caps: np.ndarray, strength: float) -> np.ndarray:
+class ConvexLaw(Protocol):
+    """A loss that is convex in the mixture."""
+
+    def __call__(self, at: np.ndarray) -> np.ndarray:
+        """Return the losses at ``(q, k)`` weights."""
+        ...
+
+    def gradient(self, w: np.ndarray) -> np.ndarray:
+        """Return the gradient at ``(k,)`` weights."""
+        ...
+
+
+def propose(law: ConvexLaw, prior: np.ndarray, caps: np.ndarray, strength: float) -> np.ndarray:
     """Return the ``(k,)`` minimiser of ``law(w) + strength KL(w || prior)`` within the caps.
 
     Domains without rows (prior 0) get a prior of a thousandth of the smallest one.

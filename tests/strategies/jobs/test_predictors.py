@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from jobs_bench_strategies.jobs.choice import FEWEST, choose
+from jobs_bench_strategies.jobs.choice import FEWEST, FOLDS, MOST_ALONE, PRIOR_TRIALS, choose
 from jobs_bench_strategies.jobs.predictors import CANDIDATES
 
 STEPS = np.asarray([4.0, 8.0, 16.0, 64.0])
@@ -71,6 +71,20 @@ def test_too_few_finals_tell_no_predictors_apart() -> None:
     assert choose(H, X, y, STEPS, only="ridge").name == "ridge" or len(y) < FEWEST
 
 
+@pytest.mark.parametrize("n", [18, 45])
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_held_out_predictions_are_those_of_a_fit_without_the_fold(name: str, n: int) -> None:
+    """A few trials are left out one by one, many by eighths."""
+    rng = np.random.default_rng(4)
+    H, X, y = rng.normal(size=(n, 3)), rng.normal(size=(n, 2)), rng.normal(size=n)
+    rung = choose(H, X, y, STEPS, only=name)
+    apart = n if n <= MOST_ALONE else FOLDS
+    for i in (0, 7, 17):
+        rest = np.arange(n) % apart != i % apart
+        alone = CANDIDATES[name](H[rest], X[rest], y[rest], STEPS)(H[i : i + 1], X[i : i + 1])
+        assert rung.held_out[i] == pytest.approx(float(alone[0]), abs=1e-6)
+
+
 def test_held_out_errors_are_those_of_predictors_without_the_trial() -> None:
     rng = np.random.default_rng(4)
     H = rng.normal(size=(7, 2))
@@ -82,7 +96,9 @@ def test_held_out_errors_are_those_of_predictors_without_the_trial() -> None:
     alone = CANDIDATES["ridge"](H[rest], X[rest], y[rest], at)(H[[i]], X[[i]])
     assert rung.held_out[i] == pytest.approx(float(alone[0]))
     squares = float(((rung.held_out - y) ** 2).sum())
-    assert rung.sd(prior=0.5) == pytest.approx(math.sqrt((squares + 2 * 0.25) / 9))
+    assert rung.sd(prior=0.5) == pytest.approx(
+        math.sqrt((squares + PRIOR_TRIALS * 0.25) / (7 + PRIOR_TRIALS))
+    )
 
 
 def test_calibration_on_noise() -> None:
