@@ -20,7 +20,7 @@ from jobs_bench.runner.simulator import simulate
 from jobs_bench.space.configuration import Configuration, Mixture
 from jobs_bench.space.native import NativeEncoding
 from jobs_bench.strategy.contract import Problem, Strategy
-from jobs_bench.strategy.history import History
+from jobs_bench.strategy.history import History, TrialRecord
 from jobs_bench.task.contract import TaskSetup
 from jobs_bench.testing.synthetic import Synthetic, small_space
 from jobs_bench.trial import Outcome, Point, Segment, Value
@@ -159,7 +159,24 @@ def test_restarting_costs_what_continuing_saves(study: Study) -> None:
     assert again
     for trial in again:
         assert trial.config == machine.history[int(str(trial.note["of"]))].config
-    assert len(machine.history) < len(study(Jobs(), Synthetic(seed=1), "12x").history) + len(again)
+    assert machine.spent == pytest.approx(_price(machine) + sum(_half_way(machine, again)))
+    continuing = study(Jobs(), Synthetic(seed=1), "12x")
+    assert continuing.spent == pytest.approx(_price(continuing))
+
+
+def _price(machine: Machine) -> float:
+    """Return what the longest run of every configuration costs from its beginning."""
+    cost = machine.problem.cost
+    longest: dict[Configuration, int] = {}
+    for trial in machine.history:
+        longest[trial.config] = max(trial.step, longest.get(trial.config, 0))
+    return sum(cost(config, 0, step) for config, step in longest.items())
+
+
+def _half_way(machine: Machine, again: Sequence[TrialRecord]) -> list[float]:
+    """Return what the runs cost that were begun anew later."""
+    left = [machine.history[int(str(t.note["of"]))] for t in again]
+    return [machine.problem.cost(t.config, 0, t.step) for t in left]
 
 
 def _regret(strategy: Strategy, spec: str, budget: float) -> float:
