@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jobs_bench.assets.models import resolve
 from jobs_bench.budget import Budget, Ledger
@@ -20,6 +21,9 @@ from jobs_bench.strategy.contract import Problem, Strategy
 from jobs_bench.task.contract import Evaluator, HasTexts, ModelFacts, Task, TaskSetup
 from jobs_bench.task.finetune import FineTune
 from jobs_bench.trial import Segment
+
+COSTS: Final = 1 << 16
+"""Expected costs that are remembered, of segments."""
 
 PROBE_TRIAL = 1 << 30
 """Number of the trial that measures speed, far from any study's."""
@@ -97,6 +101,8 @@ class Bench:
         if budget.currency == "s" and flop_per_s is None:
             raise OptionError(f"got the budget {budget} without a measured speed")
 
+        # strategies ask for the same costs at every ask, for every candidate of a pool
+        @lru_cache(maxsize=COSTS)
         def cost(config: Configuration, start: int, until: int) -> float:
             charges = task.cost(config, start, until)
             if budget.currency == "s" and flop_per_s is not None:

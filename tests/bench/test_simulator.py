@@ -43,7 +43,7 @@ def _problem(task: TableTask, flop: float) -> Problem:
     )
 
 
-@pytest.mark.parametrize("strategy", ["random", "hyperband", "asha"])
+@pytest.mark.parametrize("strategy", ["random", "hyperband", "asha", "jobs"])
 def test_studies(benchmark: Any, task: TableTask, strategy: str) -> None:
     flop = Ledger(1.0).convert(task.cost(task.references().default, 0, 80), "flop")
     problem, make, runs = _problem(task, flop), strategy_factory(strategy), task.evaluator(None)

@@ -10,7 +10,7 @@ relative to the lowest one's is not assumed but read off the predictors' held-ou
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -105,6 +105,7 @@ class Encoder:
     def __init__(self, encoding: NativeEncoding) -> None:
         self.encoding = encoding
         self._known: dict[Configuration, np.ndarray] = {}
+        self._rooted: dict[Configuration, np.ndarray] = {}
 
     def rows(self, configs: Sequence[Configuration]) -> np.ndarray:
         """Return ``(n, d)`` rows of the native encoding."""
@@ -116,7 +117,11 @@ class Encoder:
 
     def roots(self, configs: Sequence[Configuration]) -> np.ndarray:
         """Return ``(n, d)`` rows in square-root coordinates."""
-        return self.encoding.hellinger(self.rows(configs))
+        for config in configs:
+            if config not in self._rooted:
+                self._rooted[config] = self.encoding.hellinger(self.rows([config])[0])
+        rows = [self._rooted[c] for c in configs]
+        return np.stack(rows) if rows else np.zeros((0, self.encoding.d))
 
 
 class Believer:
@@ -133,6 +138,7 @@ class Believer:
         self._steps = tuple(steps)
         self._how = how
         self._rungs: tuple[tuple[int, ...], dict[int, Rung]] | None = None
+        self._predicted: dict[tuple[int, int], float] = {}
 
     def __call__(self, seen: History) -> Beliefs:
         """Return the beliefs after `seen`."""
@@ -154,7 +160,7 @@ class Believer:
             model=None,
             encoding=self._encoder,
         )
-        evidence = _evidence(beliefs, blamed, self._steps, self._how)
+        evidence = _evidence(beliefs, blamed, self._predict, self._steps[-1], self._how)
         return replace(beliefs, model=_model(beliefs, evidence, self._how))
 
     def _predictors(self, done: Sequence[TrialRecord]) -> dict[int, Rung]:
@@ -169,7 +175,17 @@ class Believer:
                 at = np.asarray([*early, self._steps[-1]], dtype=np.float64)
                 found[step] = choose(histories(done, early), X, y, at, self._how.predictor)
             self._rungs = (key, found)
+            self._predicted.clear()
         return self._rungs[1]
+
+    def _predict(self, rung: Rung, trial: TrialRecord) -> float:
+        """Return the predicted final of a trial that stands at the rung."""
+        key = (trial.trial_id, rung.step)
+        if key not in self._predicted:
+            H = histories([trial], [s for s in self._steps if s <= rung.step])
+            X = self._encoder.roots([trial.config])
+            self._predicted[key] = float(rung.predict(H, X)[0])
+        return self._predicted[key]
 
     def _errors(self, rungs: Mapping[int, Rung], trials: Sequence[TrialRecord]) -> dict[int, float]:
         """Return the standard deviation of each rung's predictions, never rising with the step.
@@ -222,9 +238,12 @@ class _Evidence:
 
 
 def _evidence(
-    beliefs: Beliefs, blamed: Sequence[Configuration], steps: Sequence[int], how: How
+    beliefs: Beliefs,
+    blamed: Sequence[Configuration],
+    predict: Callable[[Rung, TrialRecord], float],
+    horizon: int,
+    how: How,
 ) -> _Evidence:
-    horizon = steps[-1]
     found = _Evidence()
     held_out = _held_out(beliefs)
     for trial, at in beliefs.standing:
@@ -238,9 +257,7 @@ def _evidence(
                 own = _own_variance(beliefs, trial, step, how)
                 found.add(trial.config, step, score, own, trial)
         else:
-            H = histories([trial], [s for s in steps if s <= at])
-            X = beliefs.encoding.roots([trial.config])
-            score = float(beliefs.rungs[at].predict(H, X)[0])
+            score = predict(beliefs.rungs[at], trial)
             found.add(trial.config, at, score, _own_variance(beliefs, trial, at, how), trial)
     if found.scores:
         worst = min(found.scores)

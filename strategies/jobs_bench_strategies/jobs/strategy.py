@@ -28,7 +28,7 @@ from jobs_bench_strategies.jobs.beliefs import Beliefs, Believer, How
 from jobs_bench_strategies.jobs.explain import explain
 from jobs_bench_strategies.jobs.predictors import CANDIDATES
 from jobs_bench_strategies.jobs.recommend import by_posterior
-from jobs_bench_strategies.jobs.split import Verdict, decide, most_pilots
+from jobs_bench_strategies.jobs.split import Pilots, Verdict, most_pilots
 from jobs_bench_strategies.jobs.value import log_values
 
 _RUNGS = 6  # steps considered at most, a factor of about two apart
@@ -145,6 +145,7 @@ class Jobs:
         self._n_init = max(1, min(self.n_init, int(_DESIGN * runs / share)))
         how = dataclasses.replace(self._how, parts=problem.parts if self.parts else ())
         self._believer = Believer(self._encoding, self._steps, how)
+        self._pilots = Pilots(problem, self._steps, self._short)
         self._told: list[Outcome] = []
         self._beliefs: tuple[int, Beliefs] | None = None
 
@@ -211,7 +212,7 @@ class Jobs:
     def _decide(self, beliefs: Beliefs) -> Verdict:
         if self.n_pilot:
             return Verdict(self.n_pilot, f"{self.n_pilot} pilots, as was asked for")
-        return decide(self.problem, beliefs, self._steps, self._short)
+        return self._pilots(beliefs)
 
     def _first(
         self, started: int, taken: set[Configuration], purse: Purse, seed: int

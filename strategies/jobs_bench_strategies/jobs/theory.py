@@ -46,15 +46,16 @@ def information_gain(K: np.ndarray, noise: float, most: int) -> np.ndarray:
     """
     if not noise > 0:
         raise OptionError(f"got a noise of {noise}; wanted a variance above 0")
-    covariance = np.array(K, dtype=np.float64)
+    variances = np.array(np.diag(K), dtype=np.float64)
     gains = np.zeros(most + 1)
-    for t in range(1, most + 1):
-        variances = np.diag(covariance)
+    # rows of L with posterior = K - L'L: a column of the posterior is all that a step needs
+    L = np.empty((most, len(variances)))
+    for t in range(most):
         at = int(variances.argmax())
         v = max(float(variances[at]), 0.0)
-        gains[t] = gains[t - 1] + 0.5 * math.log1p(v / noise)
-        column = covariance[:, at].copy()
-        covariance -= np.outer(column, column) / (v + noise)
+        gains[t + 1] = gains[t] + 0.5 * math.log1p(v / noise)
+        L[t] = (K[at] - L[:t, at] @ L[:t]) / math.sqrt(v + noise)
+        variances -= L[t] ** 2
     return gains
 
 
