@@ -57,6 +57,7 @@ class Kind(StrEnum):
     strategies = "strategies"
     tasks = "tasks"
     models = "models"
+    controllers = "controllers"
 
 
 class Driver(StrEnum):
@@ -77,7 +78,7 @@ def _console(*, json_mode: bool = False) -> Console:
 
 @app.command("list")
 def list_(kind: Kind, as_json: Json = False) -> None:
-    """List strategies, tasks or models; nothing is imported."""
+    """List strategies, tasks, models or controllers; nothing is imported."""
     from jobs_bench.cli import show
 
     rows = show.models() if kind is Kind.models else show.plugins(kind.value)
@@ -90,7 +91,7 @@ def list_(kind: Kind, as_json: Json = False) -> None:
 
 @app.command()
 def info(name: str, model: Model = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Tell all that is known of a strategy or a task."""
+    """Tell all that is known of a strategy, a task or a controller."""
     from jobs_bench.cli import show
 
     facts = show.info(name, model, data_dir)

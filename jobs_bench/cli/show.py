@@ -14,7 +14,11 @@ from jobs_bench.errors import UnknownNameError
 from jobs_bench.registry import catalogue
 from jobs_bench.task.sources import cache_root
 
-GROUPS = {"strategies": catalogue.STRATEGIES, "tasks": catalogue.TASKS}
+GROUPS = {
+    "strategies": catalogue.STRATEGIES,
+    "tasks": catalogue.TASKS,
+    "controllers": catalogue.CONTROLLERS,
+}
 
 
 def plugins(kind: str) -> list[dict[str, str]]:
@@ -54,10 +58,12 @@ def _assets() -> list[dict[str, str]]:
 
 
 def info(name: str, model: str | None, data_dir: Path | None) -> dict[str, Any]:
-    """Return all that is known of a strategy or a task.
+    """Return all that is known of a strategy, a task or a controller.
+
+    A name that a strategy and its controller share is the strategy's.
 
     Raises:
-        UnknownNameError: Neither is called so.
+        UnknownNameError: None of them is called so.
     """
     from jobs_bench.registry.spec import Spec
 
@@ -66,8 +72,10 @@ def info(name: str, model: str | None, data_dir: Path | None) -> dict[str, Any]:
         return _strategy_info(plain)
     if plain in catalogue.registered(catalogue.TASKS):
         return _task_info(name, model, data_dir)
+    if plain in catalogue.registered(catalogue.CONTROLLERS):
+        return _controller_info(plain)
     known = [n for group in GROUPS.values() for n in catalogue.registered(group)]
-    raise UnknownNameError("strategy or task", plain, known)
+    raise UnknownNameError("strategy, task or controller", plain, sorted(set(known)))
 
 
 def _options(factory: Any, skip: int) -> dict[str, str]:
@@ -93,6 +101,18 @@ def _strategy_info(name: str) -> dict[str, Any]:
         "reference": about.reference,
         "options": _options(factory, 0),
         "distribution": distribution_of(catalogue.STRATEGIES, name),
+        "about": inspect.getdoc(factory) or "",
+    }
+
+
+def _controller_info(name: str) -> dict[str, Any]:
+    from jobs_bench.registry.loading import distribution_of, load
+
+    factory = load(catalogue.CONTROLLERS, name)
+    return {
+        "controller": name,
+        "options": _options(factory, 0),
+        "distribution": distribution_of(catalogue.CONTROLLERS, name),
         "about": inspect.getdoc(factory) or "",
     }
 

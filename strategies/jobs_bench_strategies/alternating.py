@@ -79,13 +79,21 @@ class Alternating:
         Raises:
             SpaceError: The space lacks the data block, or has nothing else.
             CapabilityError: The pool does not vary one side alone.
+            OptionError: The mixture's side is an online method.
         """
         self.problem = problem
         self._share = self.switch_every * problem.full_cost()
         self._outcomes: list[Outcome] = []
         self._judge.setup(problem)
         for number in range(len(_TURNS)):  # raises now rather than at the first swap
-            self._sides[number]().setup(self._view(number, problem.default).problem)
+            side = self._sides[number]()
+            side.setup(self._view(number, problem.default).problem)
+            if side.recommend().controller:
+                raise OptionError(
+                    f"alternating cannot hold the mixture of {side.info.name}, which changes while "
+                    f"a trial is trained; wanted independent?data={side.info.name}, or a method "
+                    "that names a mixture"
+                )
         self._phase: tuple[int, BlockView, Strategy, int] | None = None
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:

@@ -102,6 +102,14 @@ def study(stopped: Path, tmp_path: Path) -> Path:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
+def test_controllers_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _status(monkeypatch, ["list", "controllers", "--json"]) == 0
+    listed = json.loads(capfd.readouterr().out)
+    assert {row["name"]: row["status"] for row in listed}.items() >= {"odm": "ok"}.items()
+
+
 def test_a_run_that_cannot_be(refused: Refused, arguments: list[str], words: str) -> None:
     given = {"--task": POCKET, "--strategy": "random", "--out": "runs"}
     rest = []

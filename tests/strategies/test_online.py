@@ -223,3 +223,27 @@ def test_wrappers_leave_the_controller_alone(wrapped: str) -> None:
     assert all(spec.startswith("odm?") for spec in started)
     assert machine.recommendation is not None
     assert machine.recommendation.controller == started[0]
+
+
+def test_independent_recommends_the_controller_with_the_rest() -> None:
+    problem, strategy = Synthetic(), load_strategy("independent?data=odm&model=bo")
+    machine = Machine(strategy, problem.problem("8x"), problem.ledger(), 1)
+    controlled: list[bool] = []
+    while not machine.over:
+        while (event := machine.poll()) is not None:
+            machine.apply(event)
+        if (segment := machine.awaited) is not None:
+            controlled.append(bool(segment.controller))
+            machine.apply(machine.finish(problem.run(segment)))
+    assert controlled[0]
+    assert not any(controlled[1:]), "the configuration is searched at the plain mixture"
+    assert len(controlled) > 2
+    assert machine.recommendation is not None
+    assert machine.recommendation.controller.startswith("odm?")
+    assert machine.recommendation.config != machine.problem.default
+
+
+def test_a_mixture_that_changes_cannot_be_held() -> None:
+    strategy = load_strategy("alternating?data=odm&model=bo")
+    with pytest.raises(OptionError, match="cannot hold the mixture of odm"):
+        strategy.setup(Synthetic().problem("8x"))
