@@ -33,7 +33,8 @@ class Independent:
     combination itself is never trained: whether it is good depends on how little the two interact,
     which is what this baseline is there to measure. What differs: the default recipe, which lies in
     both halves, is trained once and told to both. What the first half leaves over goes to the
-    second. The mixture of an online method is recommended with its controller. Cost of an ask: that of the inner strategy on a smaller space.
+    second. The mixture of an online method is recommended with its controller. Cost of an ask:
+    that of the inner strategy on a smaller space.
 
     Args:
         base: The strategy of both halves.

@@ -102,14 +102,6 @@ def study(stopped: Path, tmp_path: Path) -> Path:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_controllers_are_listed(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert _status(monkeypatch, ["list", "controllers", "--json"]) == 0
-    listed = json.loads(capfd.readouterr().out)
-    assert {row["name"]: row["status"] for row in listed}.items() >= {"odm": "ok"}.items()
-
-
 def test_a_run_that_cannot_be(refused: Refused, arguments: list[str], words: str) -> None:
     given = {"--task": POCKET, "--strategy": "random", "--out": "runs"}
     rest = []
@@ -212,3 +204,11 @@ def test_fetching_without_a_network(
     assert "Check the network" in refused("fetch", "arc_easy")
     left = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
     assert left == [], "nothing half-fetched is left"
+
+
+def test_controllers_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _status(monkeypatch, ["list", "controllers", "--json"]) == 0
+    listed = json.loads(capfd.readouterr().out)
+    assert {row["name"]: row["status"] for row in listed}.items() >= {"odm": "ok"}.items()
