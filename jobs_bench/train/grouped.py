@@ -99,8 +99,8 @@ class _Apply(torch.autograd.Function):
                     draw(t, p, part[i])
                     for i, (t, p) in enumerate(zip(group.trials, group.dropout, strict=True))
                 ]
-                mask = torch.stack(drawn)
-                part = part * mask
+                mask = torch.stack(drawn).view(torch.uint8)  # bools convert seven times as slowly
+                part = part * mask.to(part.dtype)
             inner = torch.bmm(part, group.down.mT).mul_(group.scaling)
             group.add_product(outputs, inner, group.up.mT)
             kept += [mask, inner]
@@ -123,17 +123,19 @@ class _Apply(torch.autograd.Function):
         inputs = x.reshape(ctx.trials, -1, x.shape[-1])
         for i, group in enumerate(module.groups):
             mask, inner = kept[2 * i : 2 * i + 2]
-            part = group.take(inputs) if mask is None else group.take(inputs) * mask
+            factors = None if mask is None else mask.to(inputs.dtype)
+            part = group.take(inputs)
+            part = part if factors is None else part * factors
             out = group.take(outputs)
             torch.bmm(out.mT, inner, out=group.up_grad)
             d_inner = torch.bmm(out, group.up).mul_(group.scaling)
             torch.bmm(d_inner.mT, part, out=group.down_grad)
             if into is None:
                 continue
-            if mask is None:
+            if factors is None:
                 group.add_product(into, d_inner, group.down)
             else:
-                group.add(into, torch.bmm(d_inner, group.down).mul_(mask))
+                group.add(into, torch.bmm(d_inner, group.down).mul_(factors))
         return dx, None, None, None, None
 
 
