@@ -4,7 +4,8 @@ Rows of a trial lie together. Trials of equal rank in a module form a group, who
 stacked: a group costs four batched products forward and back whatever the number of its trials,
 and no adapter is padded to the rank of another (padding to the largest rank was measured to lose).
 Gradients of the matrices go straight into the group's own buffers; autograd only carries the
-gradient of the activations.
+gradient of the activations. What is kept for the backward pass is the input, which modules share,
+and a byte for each dropped or kept value; parts of the input are taken again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
 Draw = Callable[[int, float, Tensor], Tensor]
-"""From (trial, share, activations of that trial ``(positions, in)``) to dropout factors."""
+"""From (trial, share, activations of that trial ``(positions, in)``) to what is kept, as bools."""
 
 
 class Group:
@@ -28,7 +29,7 @@ class Group:
         trials: Places of the trials in the pack, ascending.
         down: ``(k, r, in)``, with its gradient and moments, each of that shape.
         up: ``(k, out, r)``, likewise.
-        scaling: ``(k, 1, 1)``.
+        scaling: ``(k, 1, 1)``; the factor that makes up for dropped inputs is in it.
         dropout: Share of each trial, all 0 or all above.
     """
 
@@ -45,7 +46,8 @@ class Group:
         self.up = torch.stack(list(up))
         self.down_grad = torch.zeros_like(self.down)
         self.up_grad = torch.zeros_like(self.up)
-        self.scaling = self.down.new_tensor(list(scaling)).view(-1, 1, 1)
+        made_up = [s / (1 - p) for s, p in zip(scaling, dropout, strict=True)]
+        self.scaling = self.down.new_tensor(made_up).view(-1, 1, 1)
         self.dropout = tuple(dropout)
         first, last = self.trials[0], self.trials[-1]
         together = last - first + 1 == len(self.trials)
@@ -91,18 +93,18 @@ class _Apply(torch.autograd.Function):
         outputs = y.view(trials, -1, y.shape[-1])
         kept: list[Tensor | None] = []
         for group in module.groups:
-            part, factors = group.take(inputs), None
+            part, mask = group.take(inputs), None
             if group.dropout[0]:
                 drawn = [
                     draw(t, p, part[i])
                     for i, (t, p) in enumerate(zip(group.trials, group.dropout, strict=True))
                 ]
-                factors = torch.stack(drawn)
-                part = part * factors
+                mask = torch.stack(drawn).view(torch.uint8)  # bools convert seven times as slowly
+                part = part * mask.to(part.dtype)
             inner = torch.bmm(part, group.down.mT).mul_(group.scaling)
             group.add_product(outputs, inner, group.up.mT)
-            kept += [part, factors, inner]
-        ctx.save_for_backward(*kept)
+            kept += [mask, inner]
+        ctx.save_for_backward(x, *kept)
         ctx.module = module
         ctx.trials = trials
         return y
@@ -117,9 +119,13 @@ class _Apply(torch.autograd.Function):
         dx = torch.matmul(dy, module.weight) if down_stream else None
         into = None if dx is None else dx.view(ctx.trials, -1, dx.shape[-1])
         outputs = dy.view(ctx.trials, -1, dy.shape[-1])
-        kept = ctx.saved_tensors
+        x, *kept = ctx.saved_tensors
+        inputs = x.reshape(ctx.trials, -1, x.shape[-1])
         for i, group in enumerate(module.groups):
-            part, factors, inner = kept[3 * i : 3 * i + 3]
+            mask, inner = kept[2 * i : 2 * i + 2]
+            factors = None if mask is None else mask.to(inputs.dtype)
+            part = group.take(inputs)
+            part = part if factors is None else part * factors
             out = group.take(outputs)
             torch.bmm(out.mT, inner, out=group.up_grad)
             d_inner = torch.bmm(out, group.up).mul_(group.scaling)

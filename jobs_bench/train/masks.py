@@ -27,13 +27,18 @@ class Masks:
             self._own.manual_seed(seed)
 
     def draw(self, share: float, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Return factors 0, with probability `share`, and ``1 / (1 - share)``."""
+        """Return, as bools, what is kept: each with probability ``1 - share``.
+
+        Args:
+            share: What is dropped, ``(0, 1)``.
+            shape: Of the activations.
+            dtype: Of the activations; on a GPU the masks may depend on it.
+        """
         if self._state is None:
-            keep = torch.empty(shape, dtype=torch.bool).bernoulli_(1 - share, generator=self._own)
-            return keep.to(dtype).mul_(1 / (1 - share))
+            return torch.empty(shape, dtype=torch.bool).bernoulli_(1 - share, generator=self._own)
         with torch.random.fork_rng(devices=[self._device]):
             torch.cuda.set_rng_state(self._state, self._device)
             ones = torch.ones(shape, dtype=dtype, device=self._device)
-            factors = dropout(ones, share, training=True)
+            kept = dropout(ones, share, training=True).bool()
             self._state = torch.cuda.get_rng_state(self._device)
-        return factors
+        return kept

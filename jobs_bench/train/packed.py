@@ -126,15 +126,15 @@ class _Pass:
     masks: list[Masks]
 
     def draw(self, trial: int, share: float, part: Tensor) -> Tensor:
-        """Return the factors of one trial, as wide as the pack; its own padding has none."""
+        """Return what one trial keeps, as wide as the pack; nothing of its own padding."""
         own = self.widths[trial]
         inner = part.shape[-1]
         drawn = self.masks[trial].draw(share, (self.rows_each, own, inner), part.dtype)
         if own == self.width:
             return drawn.view(-1, inner)
-        factors = part.new_zeros((self.rows_each, self.width, inner))
-        factors[:, :own] = drawn
-        return factors.view(-1, inner)
+        kept = part.new_zeros((self.rows_each, self.width, inner), dtype=torch.bool)
+        kept[:, :own] = drawn
+        return kept.view(-1, inner)
 
 
 class PackedTrainer:

@@ -5,6 +5,12 @@ clipping, `torch.optim.AdamW`. ``unpacked`` is our own `Trainer`. Everybody sees
 all adapters stand ready before the clock starts; after a round they must be the same up to
 rounding. What setting them up costs is in ``extra_info``. The limit is a matrix product's speed;
 the work is what a frozen model cannot do without: forward, and backward to the activations.
+
+``trl`` is its `SFTTrainer` on tokenised rows, one a trial, where TRL is installed. It trains in
+float32 and without recomputation, which are not its defaults. Its dropout masks are its own, so
+adapters with dropout are not compared. One call of ``train`` is timed: it makes loader and
+schedule anew, keeps the optimiser, and measures entropy and accuracy at every step; the steps
+alone, from the first to the last, are in ``extra_info``.
 """
 
 from __future__ import annotations
@@ -12,15 +18,18 @@ from __future__ import annotations
 import copy
 import dataclasses
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import get_peft_model
 from pytest_benchmark.fixture import BenchmarkFixture
+from transformers import TrainerCallback
 
 from jobs_bench.assets.models import SMOLLM2, resolve
 from jobs_bench.errors import MissingError
@@ -180,6 +189,91 @@ def _unpacked(
     return run, lambda: [t.state().params for t in trainers]
 
 
+class _Steps(TrainerCallback):
+    """Adds up the seconds from the beginning of the first step to the end of the last."""
+
+    def __init__(self) -> None:
+        self.calls: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._ended = time.perf_counter()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.calls.append(self._ended - self._began)
+
+
+def _by_trl(
+    ground: Ground, folder: Path, clock: _Steps
+) -> tuple[Callable[[], None], Callable[[], list[Any]]]:
+    """One `SFTTrainer` a trial, all on the same base weights."""
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    base = ground.model.hf
+    trainers: list[Any] = []
+
+    def rows(trial: int, done: int) -> list[dict[str, list[int]]]:
+        mixture = ground.configs[trial].mixture()
+        drawn = ground.stream.draw(mixture, trial, done, done + ground.steps)
+        return [
+            {"input_ids": list(r.ids), "labels": [-100] * r.answer + list(r.ids[r.answer :])}
+            for step in drawn
+            for r in step
+        ]
+
+    for i, config in enumerate(ground.configs):
+        own = copy.deepcopy(base, {id(p): p for p in base.parameters()})
+        torch.manual_seed(i)
+        model = get_peft_model(own, peft_config(ground.model, config))
+        plan = trl.SFTConfig(
+            str(folder / str(i)),
+            per_device_train_batch_size=ground.recipe.batch_size,
+            max_steps=ground.steps,
+            max_length=ground.stream.longest,
+            train_sampling_strategy="sequential",
+            learning_rate=config.number("learning_rate"),
+            lr_scheduler_type="constant",
+            max_grad_norm=ground.recipe.max_grad_norm,
+            seed=i,
+            use_cpu=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            dataloader_pin_memory=False,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        trainers.append(
+            trl.SFTTrainer(
+                model,
+                plan,
+                train_dataset=datasets.Dataset.from_list(rows(i, 0)),
+                processing_class=copy.deepcopy(ground.model.tokenizer),
+                callbacks=[clock],
+            )
+        )
+    done = 0
+
+    def run() -> None:
+        nonlocal done
+        for i, trainer in enumerate(trainers):
+            if done:
+                trainer.train_dataset = rows(i, done)
+            trainer.train()
+        done += ground.steps
+
+    def state() -> list[Any]:
+        return [
+            {n: p.detach().clone() for n, p in t.model.named_parameters() if p.requires_grad}
+            for t in trainers
+        ]
+
+    return run, state
+
+
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as opened:
@@ -194,7 +288,7 @@ def _seconds(run: Callable[[], Any]) -> tuple[float, Any]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.benchmark(group="packed")
-@pytest.mark.parametrize("peer", ["peft", "unpacked"])
+@pytest.mark.parametrize("peer", ["peft", "unpacked", "trl"])
 def test_eight_trials(
     race: Race,
     benchmark: BenchmarkFixture,
@@ -202,16 +296,23 @@ def test_eight_trials(
     ground: Ground,
     peer: str,
     stack: ExitStack,
+    tmp_path: Path,
 ) -> None:
+    clock = _Steps()
     setup, (ours, our_state) = _seconds(lambda: _packed(ground))
     if peer == "peft":
         their_setup, (theirs, their_state) = _seconds(lambda: _by_peft(ground))
-    else:
+    elif peer == "unpacked":
         their_setup, (theirs, their_state) = _seconds(lambda: _unpacked(ground, stack))
+    else:
+        their_setup, (theirs, their_state) = _seconds(lambda: _by_trl(ground, tmp_path, clock))
     begin = our_state()
     ours()
     theirs()
-    for got, wanted, before in zip(our_state(), their_state(), begin, strict=True):
+    states = zip(ground.configs, our_state(), their_state(), begin, strict=True)
+    for config, got, wanted, before in states:
+        if peer == "trl" and config.number("lora_dropout", 0.0):
+            continue
         assert got.keys() == wanted.keys()
         moved = sum(float((wanted[n] - before[n]).square().sum()) for n in wanted) ** 0.5
         apart = sum(float((wanted[n] - got[n]).square().sum()) for n in wanted) ** 0.5
@@ -235,6 +336,11 @@ def test_eight_trials(
         unit="flop/s",
     )
     benchmark.extra_info |= {"setup_ours_s": setup, "setup_peer_s": their_setup}
+    if clock.calls:
+        calls = clock.calls[len(ground.configs) :]  # the first call of each warms up
+        steps_ms = statistics.fmean(calls) * len(ground.configs) * 1e3
+        ours_ms = benchmark.extra_info["ours_ms"]
+        benchmark.extra_info |= {"steps_peer_ms": steps_ms, "steps_ratio": steps_ms / ours_ms}
 
 
 @pytest.fixture(scope="session")

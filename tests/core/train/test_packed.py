@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from jobs_bench.evaluator.memory import SavedBytes
 from jobs_bench.space.configuration import AxisValue, Configuration, Mixture
 from jobs_bench.space.space import Space
 from jobs_bench.task.finetune import FineTune
@@ -296,6 +297,24 @@ def test_rows_below_the_lowest_adapter_have_no_backward_pass(
     for hook in hooks:
         hook.remove()
     assert rows == {0: [4], 1: [4], 2: [8]}
+
+
+def test_dropout_keeps_one_byte_a_value(
+    model: LanguageModel, stream: MixtureStream, tiny_spec: FineTune, configs: list[Configuration]
+) -> None:
+    kept = []
+    for share in (0.0, 0.2):
+        config = Configuration({**configs[0], "lora_dropout": share})
+        trainer = PackedTrainer(model, stream, tiny_spec.recipe)
+        trainer.join(_member(model, stream, tiny_spec, config, 0, 1))
+        (member,) = trainer.members
+        with SavedBytes(model) as saved:
+            trainer.step()
+        kept.append(saved.total)
+    rows = stream.draw(configs[0].mixture(), 0, 0, 1)[0]
+    positions = len(rows) * max(len(r.ids) for r in rows)
+    inputs = [model.hf.get_submodule(p.path).weight.shape[1] for p in member.adapter.places]
+    assert kept[0] < kept[1] <= kept[0] + positions * sum(inputs)
 
 
 def test_a_model_with_dropout_of_its_own_is_not_packed(model: LanguageModel) -> None:
