@@ -23,14 +23,21 @@ from jobs_bench.runner.forking import MESSAGE_BYTES, serve_forks
 from jobs_bench.runner.lifeline import die_with_parent
 
 
+def stay_forkable() -> None:
+    """Start no thread, which a fork would lose, and leave pages alone that workers are to share."""
+    gc.disable()  # a collection would write to all of them
+    # tokenizers' threads, those of transformers while it loads, and what watches tqdm's bars
+    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_DEACTIVATE_ASYNC_LOAD": "1"}
+    tqdm.monitor_interval = 0
+
+
 def _prepared(hello: dict[str, Any]) -> Worker:
     """Return a worker with everything loaded that trials of its task need, on one thread.
 
     Raises:
         JobsBenchError: A worker that is started by itself would not start either.
     """
-    tqdm.monitor_interval = 0  # its bars, shown or not, would have a thread watch them
-    worker = Worker({**hello, "threads": 1})  # threads of an OpenMP team would be lost in a fork
+    worker = Worker({**hello, "threads": 1})  # an OpenMP team would be lost in a fork
     try:
         worker.warm()
     except Exception:  # not the template's to tell: its workers meet the same, and tell it
@@ -40,13 +47,11 @@ def _prepared(hello: dict[str, Any]) -> Worker:
 
 def main() -> int:
     """Build a worker, then fork as many as are asked for."""
-    gc.disable()  # a collection would write to every page that workers are to share
     die_with_parent()
     control = socket.socket(fileno=os.dup(0))
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123  # a device, not a path
         os.dup2(nothing.fileno(), 0)
-    # threads would be lost in a fork: of tokenizers, and of transformers while it loads
-    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_DEACTIVATE_ASYNC_LOAD": "1"}
+    stay_forkable()
     hello = json.loads(control.recv(MESSAGE_BYTES))
     answer: dict[str, Any] = {"ready": True}
     worker: Worker | None = None

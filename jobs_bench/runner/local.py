@@ -128,6 +128,11 @@ class WorkerPool:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def template(self) -> int | None:
+        """Return the process id of the template, ``None`` where there is none now."""
+        return None if self._nursery is None else self._nursery.pid
+
     def submit(self, work: Sequence[tuple[Mapping[str, Any], Segment]]) -> list[_Job]:
         """Queue jobs, a message and the segment that names it in a failure each."""
         jobs = [_Job(dict(message), segment) for message, segment in work]
