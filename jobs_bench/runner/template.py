@@ -224,11 +224,11 @@ class Nursery:
     def _start(self) -> Template | None:
         if self._alone:
             return None
+        self._refuse_when_closing()
         template = Template(self._command, self._log, self._env)
         self._template = template  # from here on, `close` finds it
         try:
-            if self._closing:
-                raise WorkerError("the workers are being closed")
+            self._refuse_when_closing()
             self._alone = template.greet(self._hello)
         except WorkerError:
             self._drop()
@@ -238,6 +238,10 @@ class Nursery:
         logger.debug("workers are started each by itself: %s", self._alone)
         self._drop()
         return None
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise WorkerError("the workers are being closed")
 
     def _drop(self) -> None:
         template, self._template = self._template, None

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from jobs_bench.budget import Budget
-from jobs_bench.cli.compose import Bench, BenchSpec
+from jobs_bench.cli.compose import Bench, BenchSpec, fork_hindrance
 from jobs_bench.errors import WorkerError
 from jobs_bench.registry.loading import load_strategy
 from jobs_bench.runner.local import LocalExecutor, WorkerPool
@@ -128,3 +129,12 @@ def test_a_task_that_cannot_be_set_up_is_told_in_the_same_words(tmp_path: Path) 
     want = _told(tmp_path / "alone", "pocket_wrd2", forked=False)
     assert want.startswith("a worker could not start: no task named 'pocket_wrd2'")
     assert _told(tmp_path / "forked", "pocket_wrd2", forked=True) == want
+
+
+def test_workers_are_forked_where_that_is_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.cuda.is_available()
+    assert (fork_hindrance() == "") == (sys.platform == "linux" and not cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "CUDA" in fork_hindrance()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert "darwin" in fork_hindrance()
