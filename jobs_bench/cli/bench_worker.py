@@ -16,12 +16,12 @@ from typing import Any
 from jobs_bench.budget import Budget, Ledger
 from jobs_bench.cli.compose import Bench, BenchSpec, check_needs
 from jobs_bench.cli.provenance import versions
-from jobs_bench.cli.worker import die_with_parent
 from jobs_bench.errors import CapabilityError, InputError, OptionError
 from jobs_bench.registry.catalogue import STRATEGIES, TASKS
 from jobs_bench.registry.loading import distribution_of, strategy_factory
 from jobs_bench.registry.spec import Spec
 from jobs_bench.runner.bench import NOT_APPLICABLE, StudyOrder
+from jobs_bench.runner.lifeline import die_with_parent
 from jobs_bench.runner.simulator import Overhead, Simulated, simulate
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.strategy.contract import Problem, Strategy

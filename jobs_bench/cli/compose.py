@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -18,9 +20,11 @@ from jobs_bench.runner.executor import Executor, InlineExecutor
 from jobs_bench.runner.local import LocalExecutor, WorkerPool
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.strategy.contract import Problem, Strategy
-from jobs_bench.task.contract import Evaluator, HasTexts, ModelFacts, Task, TaskSetup
+from jobs_bench.task.contract import CanWarm, Evaluator, HasTexts, ModelFacts, Task, TaskSetup
 from jobs_bench.task.finetune import FineTune
 from jobs_bench.trial import Segment
+
+logger = logging.getLogger(__name__)
 
 COSTS: Final = 1 << 16
 """Expected costs that are remembered, of segments."""
@@ -81,6 +85,13 @@ class Bench:
     def evaluator(self, workdir: Path) -> Evaluator:
         """Return an evaluator whose checkpoints go to `workdir`."""
         return self.task.evaluator(_Workshop(workdir, self.facts, self._loaded, self.pack))
+
+    def warm(self) -> None:
+        """Load what every trial needs, for the evaluators to come."""
+        with tempfile.TemporaryDirectory() as nowhere:
+            evaluator = self.evaluator(Path(nowhere))
+            if isinstance(evaluator, CanWarm):
+                evaluator.warm(self.task.references().default)
 
     def full_run_flop(self) -> float:
         """Return the FLOPs of one full run of the default recipe, the unit of ``x``."""
@@ -148,7 +159,7 @@ class Bench:
 
 
 class _Workshop:
-    """The runtime as a task sees it; models are loaded once for all evaluators."""
+    """The runtime as a task sees it; models and texts are loaded once for all evaluators."""
 
     def __init__(
         self, workdir: Path, facts: ModelFacts | None, loaded: dict[str, Any], pack: int | None
@@ -169,11 +180,13 @@ class _Workshop:
 
         if self._facts is None:
             raise OptionError("this task fine-tunes a model; name one with --model")
-        evaluator = FineTuneEvaluator(spec, self._facts, self._workdir, pack=self._pack)
-        if spec.model_path in self._loaded:
-            evaluator.adopt(self._loaded[spec.model_path])
-        else:
-            self._loaded[spec.model_path] = evaluator.model
+        before = self._loaded.get(spec.model_path)
+        stock = None if before is None else before.serving(spec)
+        evaluator = FineTuneEvaluator(
+            spec, self._facts, self._workdir, pack=self._pack, stock=stock
+        )
+        evaluator.stock.load()  # now: a model that is missing is told at once
+        self._loaded[spec.model_path] = evaluator.stock
         return evaluator
 
 
@@ -252,6 +265,30 @@ class Workforce:
 
 def _pool(bench: Bench, processes: int, pack: int, threads: int, logs: Path) -> WorkerPool:
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-P", "-m", "jobs_bench.cli.worker"]
+    python = [sys.executable, "-P", "-m"]
     hello = {"bench": bench.spec.to_json(), "threads": threads, "pack": bench.pack}
-    return WorkerPool(command, hello, processes, logs, env=env, pack=pack)
+    why_alone = fork_hindrance()
+    if why_alone:
+        logger.debug("workers are started each by itself: %s", why_alone)
+    return WorkerPool(
+        [*python, "jobs_bench.cli.worker"],
+        hello,
+        processes,
+        logs,
+        env=env,
+        pack=pack,
+        template=None if why_alone else [*python, "jobs_bench.cli.template"],
+    )
+
+
+def fork_hindrance() -> str:
+    """Return why workers cannot be forked on this machine, empty where they can: the one rule.
+
+    CUDA does not survive a fork, nor do other systems' libraries; and only Linux ends workers with
+    their template.
+    """
+    if sys.platform != "linux":
+        return f"on {sys.platform} a process that has loaded its libraries cannot be forked"
+    import torch  # only now: listing commands do without
+
+    return "a CUDA device cannot be used after a fork" if torch.cuda.is_available() else ""

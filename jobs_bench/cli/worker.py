@@ -6,30 +6,21 @@ to the protocol; whatever a library prints goes to standard error.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from jobs_bench.cli.compose import Bench, BenchSpec
 from jobs_bench.errors import JobsBenchError, StorageError
 from jobs_bench.runner.executor import answer
+from jobs_bench.runner.lifeline import die_with_parent
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.store.codec import outcome_to_json, segment_from_json
 from jobs_bench.task.contract import Evaluator
 from jobs_bench.trial import Outcome, Segment
-
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process with its parent, so that no orphan goes on training."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Worker:
@@ -41,6 +32,18 @@ class Worker:
         torch.set_num_threads(int(hello["threads"]))
         self._bench = Bench(BenchSpec.from_json(hello["bench"]), hello["pack"])
         self._evaluators: dict[str, Evaluator] = {}
+
+    def warm(self) -> None:
+        """Load what every trial needs."""
+        self._bench.warm()
+
+    def leave_template(self, threads: int) -> None:
+        """Be a process of one's own after a fork, as if started by itself, with `threads`."""
+        import numpy as np
+        import torch
+
+        torch.set_num_threads(threads)
+        np.random.seed()  # noqa: NPY002  # siblings must not share what a fresh process draws
 
     def answer(self, messages: Sequence[dict[str, Any]]) -> list[Outcome]:
         """Return the outcomes that messages of one kind, for one study, ask for.
@@ -68,19 +71,15 @@ class Worker:
         return self._evaluators[workdir]
 
 
-def main() -> int:
-    """Serve until standard input ends."""
-    die_with_parent()
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
+def serve(make: Callable[[dict[str, Any]], Worker], lines: Iterable[str], out: TextIO) -> None:
+    """Answer each line; the first one is what a worker is made from."""
     worker: Worker | None = None
-    for line in sys.stdin:
+    for line in lines:
         message = json.loads(line)
         answer: dict[str, Any]
         if worker is None:
             try:
-                worker = Worker(message)
+                worker = make(message)
                 answer = {"ready": True}
             except JobsBenchError as err:
                 answer = {"error": str(err)}
@@ -94,6 +93,15 @@ def main() -> int:
                 answer = {"error": str(err), "storage": isinstance(err, StorageError)}
         out.write(json.dumps(answer) + "\n")
         out.flush()
+
+
+def main() -> int:
+    """Serve until standard input ends."""
+    die_with_parent()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    serve(Worker, sys.stdin, out)
     return 0
 
 

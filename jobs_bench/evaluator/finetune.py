@@ -12,13 +12,14 @@ from jobs_bench.errors import ContractError
 from jobs_bench.evaluator.attempt import Lap
 from jobs_bench.evaluator.online import Ground
 from jobs_bench.evaluator.pack import Pack
-from jobs_bench.evaluator.scoring import HeldOut, Scorer
+from jobs_bench.evaluator.scoring import Scorer
 from jobs_bench.evaluator.segment_run import SegmentRun
+from jobs_bench.evaluator.stock import Stock
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.task.contract import ModelFacts
 from jobs_bench.task.cost import eval_flop
 from jobs_bench.task.finetune import FineTune
-from jobs_bench.train.batches import MixtureStream
+from jobs_bench.train.adapter import trainable
 from jobs_bench.train.checkpoint import Checkpoints
 from jobs_bench.train.language_model import LanguageModel
 from jobs_bench.trial import Outcome, Point, Segment, Value
@@ -39,6 +40,7 @@ class FineTuneEvaluator:
         pack: Trials that share a pass, at most; 1: they go one after the other; ``None``: as many
             as the memory has room for and as gain something.
         max_rows: A pass with more rows has no room; ``None``: as many as there is memory for.
+        stock: Of the same spec, shared with other evaluators; `device` is its own then.
     """
 
     def __init__(
@@ -49,28 +51,25 @@ class FineTuneEvaluator:
         device: torch.device | None = None,
         pack: int | None = 1,
         max_rows: int | None = None,
+        stock: Stock | None = None,
     ) -> None:
         self._spec = spec
         self._facts = facts
         self._checkpoints = Checkpoints(workdir)
-        self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model: LanguageModel | None = None
-        self._stream: MixtureStream | None = None
-        self._visible: Scorer | None = None
-        self._hidden: Scorer | None = None
-        self._held_out: HeldOut | None = None
+        device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._stock = stock or Stock(spec, device)
         self._pack_size = pack
         self._max_rows = max_rows
         self._pack: Pack | None = None
 
     def run(self, segments: Sequence[Segment]) -> list[Outcome]:
         """Return one outcome a segment, in order."""
-        return self._run(segments, self._scorer(hidden=False), keep=True)
+        return self._run(segments, self._stock.scorer(hidden=False), keep=True)
 
     def oracle(self, config: Configuration | None, seeds: Sequence[int]) -> list[Outcome]:
         """Return full runs of `config` scored on the hidden items, one a seed."""
         if config is None:
-            return [self._base_model(self._scorer(hidden=True))]
+            return [self._base_model(self._stock.scorer(hidden=True))]
         return self.controlled_oracle(config, "", seeds)
 
     def controlled_oracle(
@@ -79,7 +78,7 @@ class FineTuneEvaluator:
         """Return full runs of `config` under a controller, scored on the hidden items."""
         horizon = self._spec.recipe.fidelity.horizon
         segments = [Segment(0, config, 0, horizon, s, controller=controller) for s in seeds]
-        return self._run(segments, self._scorer(hidden=True), keep=False)
+        return self._run(segments, self._stock.scorer(hidden=True), keep=False)
 
     def discard(self, trial_id: int) -> None:
         """Drop the checkpoints of a trial that will never be resumed."""
@@ -87,8 +86,14 @@ class FineTuneEvaluator:
 
     def close(self) -> None:
         """Let go of the model."""
-        self._model = self._stream = self._visible = self._hidden = self._held_out = None
+        self._stock = Stock(self._spec, self._stock.device)
         self._pack = None
+
+    def warm(self, config: Configuration) -> None:
+        """Load and tokenise what every trial needs; put the adapter of `config` on, and off."""
+        self._stock.scorer(hidden=False)
+        with trainable(self.model, config, 0):  # peft imports its layers when they are wanted
+            pass
 
     def export(
         self, config: Configuration, seed: int, folder: Path, controller: str = ""
@@ -100,50 +105,24 @@ class FineTuneEvaluator:
         """
         horizon = self._spec.recipe.fidelity.horizon
         segment = Segment(0, config, 0, horizon, seed, controller=controller)
-        (outcome,) = self._run([segment], self._scorer(hidden=True), keep=False, export=folder)
+        (outcome,) = self._run(
+            [segment], self._stock.scorer(hidden=True), keep=False, export=folder
+        )
         return outcome
 
     @property
     def model(self) -> LanguageModel:
         """Return the base model, loaded at the first use."""
-        if self._model is None:
-            self._model = LanguageModel(Path(self._spec.model_path), self._device)
-        return self._model
+        return self._stock.model
+
+    @property
+    def stock(self) -> Stock:
+        """Return what other evaluators of this process may share."""
+        return self._stock
 
     def adopt(self, model: LanguageModel) -> None:
         """Use a model that is loaded already; evaluators of one process may share it."""
-        self._model = model
-
-    def _batches(self) -> MixtureStream:
-        if self._stream is None:
-            recipe = self._spec.recipe
-            self._stream = MixtureStream(
-                self.model,
-                self._spec.domains,
-                recipe.batch_size,
-                min(recipe.max_length, self.model.context),
-                recipe.sampling == "stratified",
-            )
-        return self._stream
-
-    def _scorer(self, *, hidden: bool) -> Scorer:
-        spec = self._spec
-        made = self._hidden if hidden else self._visible
-        if made is None:
-            questions = spec.hidden if hidden else spec.visible
-            made = Scorer(self.model, questions, spec.generation, spec.recipe.eval_tokens)
-            if hidden:
-                self._hidden = made
-            else:
-                self._visible = made
-        return made
-
-    def _domain_losses(self) -> HeldOut:
-        if self._held_out is None:
-            rows = {d.name: d.held_out for d in self._spec.domains if d.held_out}
-            recipe = self._spec.recipe
-            self._held_out = HeldOut(self.model, rows, recipe.max_length, recipe.eval_tokens)
-        return self._held_out
+        self._stock = Stock(self._spec, model.device, model)
 
     def _point(self, step: int, scorer: Scorer, *, domains: bool) -> tuple[Point, int]:
         spec = self._spec
@@ -154,7 +133,7 @@ class FineTuneEvaluator:
                 f"the questions give {', '.join(scores.metrics)}; wanted the metric {spec.metric}"
             )
         sign = 1.0 if spec.higher_is_better else -1.0
-        losses, tokens = self._domain_losses().losses() if domains else ({}, 0)
+        losses, tokens = self._stock.domain_losses.losses() if domains else ({}, 0)
         score = Value(sign * value.mean, value.se, value.n)
         items = {n: v for n, v in scores.items.items() if n in (spec.metric, "gold_logprob")}
         return Point(step, score, scores.metrics, losses, items), scores.tokens + tokens
@@ -178,9 +157,9 @@ class FineTuneEvaluator:
         ground = Ground(
             self.model,
             self._facts,
-            self._batches(),
+            self._stock.stream,
             recipe,
-            lambda: self._domain_losses().losses(),
+            lambda: self._stock.domain_losses.losses(),
             self._spec.visible,
         )
         steps = recipe.fidelity.steps if keep else (recipe.fidelity.horizon,)
@@ -212,6 +191,6 @@ class FineTuneEvaluator:
         if self._pack is None:
             recipe = self._spec.recipe
             self._pack = Pack(
-                self.model, self._batches(), recipe, self._pack_size, max_rows=self._max_rows
+                self.model, self._stock.stream, recipe, self._pack_size, max_rows=self._max_rows
             )
         return self._pack

@@ -1,32 +1,31 @@
 """The driver of one machine: a process for each slot, so that memory is really returned.
 
-Workers are started with a command that the caller gives and speak JSON, one object a line, over
-their standard input and output. A worker that dies takes its segment with it; the segment is run
-once more in a fresh process, then told as ``crashed``. A worker that can share passes among
-segments gets several at a time; where it dies of them, each is run by itself.
+Workers are started with a command that the caller gives, or forked from a template that another
+command starts, and speak JSON, one object a line, over their standard input and output. A worker
+that dies takes its segment with it; the segment is run once more in a fresh process, then told as
+``crashed``. A worker that can share passes among segments gets several at a time; where it dies of
+them, each is run by itself.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jobs_bench.errors import JobsBenchError, StorageError, WorkerError
 from jobs_bench.runner.executor import OracleRequest
+from jobs_bench.runner.template import Forked, Nursery
+from jobs_bench.runner.worker_process import WorkerProcess, start_alone
 from jobs_bench.space.configuration import Configuration
 from jobs_bench.store.codec import outcome_from_json, segment_to_json
 from jobs_bench.trial import Outcome, Segment, Status
 
 ATTEMPTS = 2
-ANSWERS = ("ready", "outcome", "outcomes", "error")
 PACKED = ("run", "oracle")
 DISCARD_S = 10.0
 
@@ -97,6 +96,8 @@ class WorkerPool:
         timeout_s: Longest time for one segment, ``None``: no limit.
         env: Environment of a worker.
         pack: Segments of a study that a worker is given at a time, at most.
+        template: Starts a template that workers are forked from; ``None``: each is started by
+            itself.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class WorkerPool:
         timeout_s: float | None = None,
         env: Mapping[str, str] | None = None,
         pack: int = 1,
+        template: Sequence[str] | None = None,
     ) -> None:
         self._command = list(command)
         self._hello = dict(hello)
@@ -116,13 +118,20 @@ class WorkerPool:
         self._env = None if env is None else dict(env)
         self._queue = _Queue(slots, pack)
         self._closing = False
-        self._workers: list[_Worker | None] = [None] * slots
+        self._workers: list[WorkerProcess | None] = [None] * slots
         log_dir.mkdir(parents=True, exist_ok=True)
+        made = None if template is None else Nursery(template, hello, log_dir, env)
+        self._nursery: Nursery | None = made
         self._threads = [
             threading.Thread(target=self._serve, args=(slot,), daemon=True) for slot in range(slots)
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def template(self) -> int | None:
+        """Return the process id of the template, ``None`` where there is none now."""
+        return None if self._nursery is None else self._nursery.pid
 
     def submit(self, work: Sequence[tuple[Mapping[str, Any], Segment]]) -> list[_Job]:
         """Queue jobs, a message and the segment that names it in a failure each."""
@@ -133,10 +142,12 @@ class WorkerPool:
     def close(self) -> None:
         """Kill the workers; whatever they were doing is lost."""
         self._closing = True
-        self._queue.close()
-        for worker in self._workers:
+        for worker in list(self._workers):
             if worker is not None:
                 worker.kill()
+        if self._nursery is not None:
+            self._nursery.close()
+        self._queue.close()  # last: a template dies with the thread that started it
         for thread in self._threads:
             thread.join(timeout=5)
 
@@ -191,110 +202,30 @@ class WorkerPool:
                 break
         return Outcome(job.segment, status, (), (), why)
 
-    def _start(self, slot: int) -> _Worker:
-        worker = _Worker(self._command, self._log_dir / f"worker-{slot}.log", self._env)
-        self._workers[slot] = worker  # from here on, `close` finds it
-        try:
-            if self._closing:
-                raise WorkerError("the workers are being closed")
-            worker.greet(self._hello)
-        except WorkerError:
-            worker.kill()
-            self._workers[slot] = None
-            raise
-        return worker
+    def _start(self, slot: int) -> WorkerProcess:
+        log = self._log_dir / f"worker-{slot}.log"
+        for _ in range(ATTEMPTS):
+            forked = None if self._nursery is None else self._nursery.fork(log)
+            process = forked or start_alone(self._command, log, self._env)
+            worker = WorkerProcess(process, log)
+            self._workers[slot] = worker  # from here on, `close` finds it
+            try:
+                if self._closing:
+                    raise WorkerError("the workers are being closed")
+                worker.greet(self._hello)
+                return worker
+            except WorkerError as err:
+                worker.kill()
+                self._workers[slot] = None
+                failure = err
+            if self._closing or not _orphaned(forked):
+                break
+        raise failure
 
 
-class _Worker:
-    """One process."""
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        log: Path,
-        env: Mapping[str, str] | None,
-    ) -> None:
-        self._log = log
-        self._nonsense = b""
-        self.timed_out = False
-        try:
-            with log.open("ab") as errors:
-                self._process = subprocess.Popen(
-                    list(command),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=None if env is None else dict(env),
-                    start_new_session=True,  # Ctrl-C is for the study: it ends its workers itself
-                )
-        except OSError as err:
-            raise WorkerError(f"a worker could not start: {err}") from err
-
-    def greet(self, hello: Mapping[str, Any]) -> None:
-        """Send the first message and wait until the worker is ready.
-
-        Raises:
-            WorkerError: It cannot start.
-        """
-        answer = self.call(hello, None)
-        if answer is None or "error" in answer:
-            detail = self.obituary() if answer is None else answer["error"]
-            raise WorkerError(f"a worker could not start: {detail}")
-
-    def call(self, message: Mapping[str, Any], timeout_s: float | None) -> dict[str, Any] | None:
-        """Send a message and return the answer; ``None`` when the process died or was too slow."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        timer = None
-        if timeout_s is not None:
-            timer = threading.Timer(timeout_s, self._expire)
-            timer.start()
-        try:
-            _send(stdin, message)
-            line = stdout.readline()
-        except (OSError, ValueError):  # it died, or its time was over and the pipes are closed
-            return None
-        finally:
-            if timer is not None:
-                timer.cancel()
-        if not line.endswith(b"\n"):
-            return None
-        answer = _receive(line)
-        if answer is None:
-            self._nonsense = line[:200].rstrip()
-        return answer
-
-    def _expire(self) -> None:
-        self.timed_out = True
-        self.kill()
-
-    def obituary(self) -> str:
-        """Return how the process ended, with the end of what it wrote to standard error."""
-        if self._nonsense:
-            return f"worker: it answered {self._nonsense!r}"
-        try:
-            code: int | None = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            code = None
-        tail = self._log.read_text(encoding="utf-8", errors="replace")[-1500:].strip()
-        if code is not None and code < 0:
-            how = f"killed by {signal.Signals(-code).name}"
-            how += " (out of memory?)" if code == -signal.SIGKILL and not self.timed_out else ""
-        else:
-            how = "no answer" if code is None else f"exit status {code}"
-        return f"worker: {how}" + (f"; it said: {tail}" if tail else "")
-
-    def kill(self) -> None:
-        """End the process now."""
-        self._process.kill()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    continue  # the other end is gone already
-        self._process.wait()
+def _orphaned(forked: Forked | None) -> bool:
+    """Return whether a worker that has ended went with its template."""
+    return forked is not None and forked.orphaned
 
 
 def _raise_told(answer: Mapping[str, Any] | None) -> None:
@@ -302,21 +233,6 @@ def _raise_told(answer: Mapping[str, Any] | None) -> None:
     if answer is not None and "error" in answer:
         kind = StorageError if answer.get("storage") else WorkerError
         raise kind(str(answer["error"]))
-
-
-def _send(stream: IO[bytes], message: Mapping[str, Any]) -> None:
-    stream.write(json.dumps(message).encode() + b"\n")
-    stream.flush()
-
-
-def _receive(line: bytes) -> dict[str, Any] | None:
-    """Return an answer, ``None`` where it is none of the protocol's."""
-    try:
-        answer = json.loads(line)
-    except ValueError:
-        return None
-    known = isinstance(answer, dict) and not answer.keys().isdisjoint(ANSWERS)
-    return answer if known else None
 
 
 class LocalExecutor:

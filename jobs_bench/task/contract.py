@@ -179,6 +179,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class CanWarm(Protocol):
+    """An evaluator that can do beforehand what every trial needs."""
+
+    def warm(self, config: Configuration) -> None:
+        """Load it; trials are like `config`. Outcomes stay the same, and no thread is left."""
+        ...
+
+
+@runtime_checkable
 class HasTexts(Protocol):
     """A task with the capability ``texts``."""
 

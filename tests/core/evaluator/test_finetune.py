@@ -147,7 +147,7 @@ def test_failures_are_outcomes(
     assert _steps(first) == [4], "what was measured before is told"
     assert second.status == "ok", "the next segment of the batch is not harmed"
     assert second.charges[0].tok > 0
-    stream = evaluator._batches().batches(_config(tiny_space).mixture(), 5, 0, 5)
+    stream = evaluator.stock.stream.batches(_config(tiny_space).mixture(), 5, 0, 5)
     paid = sum(b.tokens for b in stream)
     assert first.charges[0].tok == paid, "all five steps, the one after the last point too"
 
@@ -194,7 +194,7 @@ def test_charges_add_up(make: Maker, tiny_space: Space) -> None:
     train, evaluated = whole.charges
     assert train.flop == train_flop(make.facts, config, train.tok, 12)
     assert evaluated.flop == eval_flop(make.facts, config, evaluated.tok)
-    stream = make()._batches().batches(config.mixture(), 5, 0, 12)
+    stream = make().stock.stream.batches(config.mixture(), 5, 0, 12)
     assert train.tok == sum(b.tokens for b in stream)
     rows = [r.prompt + r.answer for d in make.spec.domains for r in d.held_out]
     asked = [q.context + " " + getattr(q, "answer", "") for q in make.spec.visible]

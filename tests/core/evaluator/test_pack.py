@@ -325,7 +325,7 @@ def test_who_fails_alone_is_at_fault(
     assert got[2].status == ("oom" if isinstance(error, MemoryError) else "crashed")
     assert str(error) in got[2].error
     assert [p.step for p in got[2].points] == [4]
-    stream = evaluator._batches().batches(plain[2].mixture(), 2, 0, 5)
+    stream = evaluator.stock.stream.batches(plain[2].mixture(), 2, 0, 5)
     assert got[2].charges[0].tok == sum(b.tokens for b in stream), "all five steps, no more"
     _same([o for i, o in enumerate(got) if i != 2], [o for i, o in enumerate(wanted) if i != 2])
     assert max(sizes[sizes.index(1) + 1 :]) > 1, "the others share passes again"

@@ -1,4 +1,4 @@
-"""The pool of worker processes, on fake workers that speak the protocol and nothing else."""
+"""The pool of worker processes, on fake workers, each started by itself or from a template."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 from jobs_bench.errors import JobsBenchError, StorageError, WorkerError
 from jobs_bench.registry.loading import load_strategy
 from jobs_bench.runner.executor import OracleRequest
-from jobs_bench.runner.local import LocalExecutor, WorkerPool
 from jobs_bench.runner.oracle_cache import OracleCache
 from jobs_bench.runner.study import Study
 from jobs_bench.space.configuration import Configuration
@@ -24,92 +23,10 @@ from jobs_bench.store.journal import read
 from jobs_bench.testing.synthetic import Synthetic
 from jobs_bench.trial import Segment
 
-# the first `faults` runs of all workers together go wrong in the way that hello says
-WORKER = """
-import json, os, signal, sys, time
-hello = json.loads(sys.stdin.readline())
-with open(hello['pids'], 'a') as file:
-    file.write(f'{os.getpid()}\\n')
-if hello['how'] == 'refuse':
-    answer = {'error': 'no model here'}
-elif hello['how'] == 'slow start':
-    time.sleep(60)
-else:
-    answer = {'ready': True}
-print(json.dumps(answer), flush=True)
-for line in sys.stdin:
-    message = json.loads(line)
-    with open(hello['runs'], 'a') as file:
-        file.write(message['op'] + str(len(message.get('of', ''))) * ('of' in message) + '\\n')
-    if sum(1 for _ in open(hello['runs'])) <= hello['faults']:
-        print('the end is near', file=sys.stderr, flush=True)
-        if hello['how'] == 'kill':
-            os.kill(os.getpid(), signal.SIGKILL)
-        if hello['how'] == 'exit':
-            sys.exit(3)
-        if hello['how'] == 'hang':
-            time.sleep(60)
-        told = {'nonsense': '[1', 'a list': '[]', 'no outcome': '{}',
-                'full': '{"error": "full", "storage": true}', 'other': '{"error": "no model"}'}
-        print(told[hello['how']], flush=True)
-        continue
-    outcomes = []
-    for each in message.get('of', [message]):
-        config = each.get('config') or {}
-        segment = each.get('segment') or {'trial': 0, 'config': config, 'start': 0, 'until': 8,
-                                          'seed': each.get('seed', 0), 'parent': None}
-        charge = {'category': 'train', 'tok': 5, 'flop': 7.0, 's': 0.5}
-        outcomes.append({'segment': segment, 'status': 'ok', 'points': [], 'charges': [charge],
-                         'error': ''})
-    told = {'outcomes': outcomes} if 'of' in message else {'outcome': outcomes[0]}
-    print(json.dumps(told), flush=True)
-"""
+Pool = Any  # conftest's
+Within = Callable[[float, Callable[[], bool]], None]
 
 SEGMENT = Segment(4, Configuration({"r": 2}), 0, 8, 99)
-
-
-class Pool:
-    """Makes pools and knows the processes that they started."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.made: list[WorkerPool] = []
-
-    def __call__(
-        self, how: str = "", faults: int = 0, slots: int = 1, command: Any = None, **options: Any
-    ) -> LocalExecutor:
-        files = {"pids": str(self.folder / "pids"), "runs": str(self.folder / "runs")}
-        hello = {"how": how, "faults": faults, **files}
-        start = command or [sys.executable, "-S", "-E", "-c", WORKER]
-        pool = WorkerPool(start, hello, slots, self.folder / "logs", **options)
-        self.made.append(pool)
-        return LocalExecutor(pool, self.folder / "work")
-
-    def lines(self, name: str) -> list[str]:
-        path = self.folder / name
-        return path.read_text(encoding="utf-8").split() if path.exists() else []
-
-    def close(self) -> None:
-        for pool in self.made:
-            pool.close()
-
-    def alive(self) -> list[int]:
-        return [p for p in map(int, self.lines("pids")) if Path(f"/proc/{p}").exists()]
-
-
-@pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    maker = Pool(tmp_path)
-    yield maker
-    maker.close()
-    assert maker.alive() == [], "a worker outlives its pool"
-
-
-def _within(seconds: float, done: Callable[[], bool]) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.01)
 
 
 def test_outcomes_come_back(pool: Pool) -> None:
@@ -121,17 +38,17 @@ def test_outcomes_come_back(pool: Pool) -> None:
         assert outcome.segment == segment
         assert outcome.status == "ok"
         assert outcome.charges[0].s == 0.5
-    assert len(pool.lines("pids")) <= 2
+    assert len(pool.workers) <= 2
 
 
-def test_the_oracle_and_discards_go_through_too(pool: Pool) -> None:
+def test_the_oracle_and_discards_go_through_too(pool: Pool, within: Within) -> None:
     executor = pool()
     requests = [OracleRequest(Configuration({"r": 3}), 5), OracleRequest(None, 0)]
     outcomes = executor.oracle(requests)
     assert [o.segment.seed for o in outcomes] == [5, 0]
     assert [o.segment.config for o in outcomes] == [Configuration({"r": 3}), Configuration()]
     executor.discard(3)
-    _within(10, lambda: pool.lines("runs") == ["oracle", "oracle", "discard"])
+    within(10, lambda: pool.lines("runs") == ["oracle", "oracle", "discard"])
 
 
 SEVERAL = [Segment(i, Configuration({"r": i}), 0, 8, i) for i in range(5)]
@@ -187,10 +104,10 @@ def test_a_segment_whose_worker_died_once_is_run_again(pool: Pool, how: str) -> 
     executor = pool(how, faults=1)
     executor.launch([SEGMENT])
     assert executor.wait(SEGMENT).status == "ok"
-    assert len(pool.lines("pids")) == 2, "the second attempt has a fresh process"
+    assert len(pool.workers) == 2, "the second attempt has a fresh process"
     executor.launch([SEGMENT])
     assert executor.wait(SEGMENT).status == "ok"
-    assert len(pool.lines("pids")) == 2, "and that one stays"
+    assert len(pool.workers) == 2, "and that one stays"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +115,8 @@ def test_a_segment_whose_worker_died_once_is_run_again(pool: Pool, how: str) -> 
     [
         ("kill", "killed by SIGKILL (out of memory?); it said: the end is near"),
         ("exit", "exit status 3; it said: the end is near"),
+        ("exit with words", "exit status 1; it said: the end is near\nthat is all"),
+        ("raise", "RuntimeError: a bug"),
         ("no outcome", "it answered b'{}'"),
     ],
 )
@@ -252,28 +171,28 @@ def test_a_worker_that_cannot_start_is_an_error(
     executor.launch([SEGMENT])
     with pytest.raises(WorkerError, match=words):
         executor.wait(SEGMENT)
-    assert pool.alive() == []
+    assert not set(pool.alive()) & set(pool.workers)
 
 
 @pytest.mark.parametrize("how", ["hang", "slow start"])
-def test_closing_ends_busy_workers_at_once(pool: Pool, how: str) -> None:
+def test_closing_ends_busy_workers_at_once(pool: Pool, how: str, within: Within) -> None:
     executor = pool(how, faults=9, slots=2)
     executor.launch([SEGMENT, Segment(5, Configuration(), 0, 8, 1)])
-    _within(10, lambda: len(pool.lines("pids")) == 2)
+    within(10, lambda: len(pool.workers) == 2)
     started = time.monotonic()
     executor.close()
     pool.close()
     assert time.monotonic() - started < 3
-    _within(3, lambda: not pool.alive())
+    within(3, lambda: not pool.alive())
     assert not any(t.name.startswith("worker") and t.is_alive() for t in threading.enumerate())
 
 
-def test_closing_while_a_worker_starts_leaves_nothing(pool: Pool) -> None:
+def test_closing_while_a_worker_starts_leaves_nothing(pool: Pool, within: Within) -> None:
     for _ in range(5):
         executor = pool(slots=2)
         executor.launch([Segment(i, Configuration(), 0, 8, 1) for i in range(2)])
         pool.close()
-    _within(5, lambda: not pool.alive())
+    within(5, lambda: not pool.alive())
 
 
 def test_workers_get_the_environment(pool: Pool) -> None:
