@@ -19,8 +19,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from jobs_bench.assets.models import SMOLLM2, resolve
 from jobs_bench.errors import MissingError
+from jobs_bench.evaluator.decoding import generate
 from jobs_bench.evaluator.likelihood import score_requests
-from jobs_bench.evaluator.scoring import Scorer, generate
+from jobs_bench.evaluator.scoring import Scorer
 from jobs_bench.task.contract import TaskSetup
 from jobs_bench.task.finetune import Choice, Generate, Question
 from jobs_bench.task.sources import DATA_VARIABLE, Sources

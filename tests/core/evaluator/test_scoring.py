@@ -14,8 +14,10 @@ import torch
 
 from jobs_bench.errors import DataError
 from jobs_bench.evaluator import likelihood, scoring
+from jobs_bench.evaluator.decoding import generate
 from jobs_bench.evaluator.likelihood import score_requests
-from jobs_bench.evaluator.scoring import Ratio, Scorer, cut, generate, summarise
+from jobs_bench.evaluator.scoring import Ratio, Scorer, summarise
+from jobs_bench.evaluator.stops import cut
 from jobs_bench.task.finetune import (
     Choice,
     Exact,
