@@ -367,12 +367,6 @@ def test_ratios_are_summed_before_they_are_divided() -> None:
     assert Ratio(1e6, 1, "exp").value == math.inf
 
 
-def test_text_is_cut_before_the_first_stop() -> None:
-    assert cut("a\nb;c", ("\n", ";")) == "a"
-    assert cut("a;b\nc", ("\n", ";")) == "a"
-    assert cut("abc", ("", "x")) == "abc"
-
-
 def test_held_out_losses_are_means_over_labelled_tokens(model: LanguageModel) -> None:
     rows = {"one": [Row("ab?", " cd"), Row("e?", " f")], "two": [Row("a?", " b")]}
     losses, tokens = scoring.HeldOut(model, rows, 32, EVAL_TOKENS).losses()
