@@ -33,6 +33,7 @@ from jobs_bench.task.prefixes import plan
 from jobs_bench.task.text_spec import EXACT_MATCH, GOLD_BPB, TextSpec
 from jobs_bench.task.text_task import TextTask
 from jobs_bench.train.adapter import trainable
+from jobs_bench.train.growing_rows import GrowingRows
 from jobs_bench.train.language_model import LanguageModel
 
 SMALL: dict[str, Any] = {"vocab_size": 43, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
@@ -194,9 +195,8 @@ def test_batches_keep_to_the_budget_and_fill_again(
     llama: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    plain = decoding.GrowingRows
 
-    class Watched(plain):
+    class Watched(GrowingRows):
         def change(self, stay: Sequence[int], join: Sequence[Any], width: int) -> None:
             sizes.append((len(stay), len(join)))
             assert (len(stay) + len(join)) * width <= 150
