@@ -118,10 +118,13 @@ class GrowingRows:
     def step(self, tokens: Sequence[int], grow: Sequence[bool]) -> Tensor:
         """Read a token of each row; return the logits ``(B, V)`` after it.
 
-        Rows that do not `grow` read theirs as well and forget it.
+        A row that does not `grow` has ended: its logits mean nothing, and it must not grow again.
         """
-        used = max(self._lengths) + 1
-        at = torch.tensor(self._lengths, device=self._device)
+        # what has ended reads where it ended: there may be no place further on
+        pairs = list(zip(self._lengths, grow, strict=True))
+        places = [length if grows else max(length - 1, 0) for length, grows in pairs]
+        used = max(places) + 1
+        at = torch.tensor(places, device=self._device)
         before = torch.tensor([_length(t) for t in self._trunks], device=self._device)
         for layer in self._layers:
             layer.at, layer.used = at, used
@@ -133,8 +136,7 @@ class GrowingRows:
             self._trunks,
             Cache(layers=list(self._layers)),
         )
-        pairs = zip(self._lengths, grow, strict=True)
-        self._lengths = [length + more for length, more in pairs]
+        self._lengths = [length + grows for length, grows in pairs]
         return logits[:, -1]
 
     def _read(self, join: Sequence[Joining]) -> list[tuple[Tensor, Tensor]]:

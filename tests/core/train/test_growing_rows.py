@@ -69,9 +69,10 @@ def test_rows_that_join_grow_and_leave(
     rows = GrowingRows(hf, CPU)
     whole: list[list[int]] = []
     own: list[int] = []
-    for turn in range(12):
-        if turn % 2 == 0:
-            stay = [k for k in range(len(whole)) if rng.random() < 0.6 and own[k] < 8]
+    grow: list[bool] = []
+    for turn in range(18):
+        if turn % 3 == 0:
+            stay = [k for k in range(len(whole)) if grow[k] and rng.random() < 0.7 and own[k] < 8]
             join: list[Joining] = []
             fresh: list[list[int]] = []
             for _ in range(rng.randint(0 if stay else 1, 3)):
@@ -82,16 +83,18 @@ def test_rows_that_join_grow_and_leave(
             rows.change(stay, join, 14)
             whole = [*(whole[k] for k in stay), *fresh]
             own = [*(own[k] for k in stay), *(len(row.ids) for row in join)]
+            grow = [True] * len(whole)
         tokens = [rng.randrange(43) for _ in whole]
-        grow = [rng.random() < 0.8 for _ in whole]
+        grow = [going and rng.random() < 0.9 for going in grow]
         got = rows.step(tokens, grow)
         for k, token in enumerate(tokens):
+            if not grow[k]:
+                continue
             with torch.no_grad():
                 wanted = hf(input_ids=torch.tensor([[*whole[k], token]])).logits[0, -1]
             torch.testing.assert_close(got[k], wanted, rtol=1e-9, atol=1e-9)
-            if grow[k]:
-                whole[k] = [*whole[k], token]
-                own[k] += 1
+            whole[k] = [*whole[k], token]
+            own[k] += 1
 
 
 def test_padding_needs_no_position_beyond_the_last() -> None:
@@ -105,6 +108,17 @@ def test_padding_needs_no_position_beyond_the_last() -> None:
     with torch.no_grad():
         wanted = hf(input_ids=torch.tensor([[*trunk, 1, 2, 3]])).logits[0, -1]
     torch.testing.assert_close(got[0], wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_row_that_has_ended_needs_no_place() -> None:
+    hf = _model(CONFIGS["gpt2"])
+    rows = GrowingRows(hf, CPU)
+    rows.change([], [Joining(None, list(range(LENGTH - 1))), Joining(None, [1])], LENGTH)
+    rows.step([2, 3], [True, True])
+    got = rows.step([2, 4], [False, True])
+    with torch.no_grad():
+        wanted = hf(input_ids=torch.tensor([[1, 3, 4]])).logits[0, -1]
+    torch.testing.assert_close(got[1], wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_models_that_cannot_say_so(tiny_folder: Path) -> None:
