@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from jobs_bench.task.prefixes import Grove, Items, Tree, plan
-from jobs_bench.train.language_model import Branching, LanguageModel, Past
+from jobs_bench.train.language_model import Branching, LanguageModel
+from jobs_bench.train.trunk_attention import Past
 
 _T = TypeVar("_T")
 

@@ -2,7 +2,7 @@
 
 All but the answers to `Generate` questions are forward passes with logits at continuation positions
 only and shared beginnings computed once (`jobs_bench.evaluator.likelihood`). `Generate` questions
-are answered greedily by ``model.generate``.
+are answered greedily (`jobs_bench.evaluator.decoding`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from jobs_bench.errors import DataError
-from jobs_bench.evaluator.likelihood import Likelihood, Request, chunks, score_requests
+from jobs_bench.evaluator.decoding import generate
+from jobs_bench.evaluator.likelihood import Likelihood, Request, score_requests
 from jobs_bench.task.finetune import (
     Choice,
     Exact,
@@ -266,53 +265,6 @@ def _turned(nats: float, turn: Literal["exp", "bits"]) -> float:
     if turn == "bits":
         return nats / math.log(2)
     return math.exp(nats) if nats < 709 else math.inf
-
-
-@torch.no_grad()
-def generate(
-    model: LanguageModel, contexts: Sequence[str], how: Generation, eval_tokens: int
-) -> tuple[list[str], int]:
-    """Return a greedy answer to each context, cut before the first stop text, and the tokens used.
-
-    Contexts keep their end when they and the answer would not fit the model.
-    """
-    room = max(model.context - how.max_new_tokens, 1)
-    encoded = [tuple(model.encode_pair(c, "")[0] or model.encode(c))[-room:] for c in contexts]
-    answers: dict[int, str] = {}
-    tokens = 0
-    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
-    for where in chunks(order, [len(encoded[i]) + how.max_new_tokens for i in order], eval_tokens):
-        width = max(len(encoded[i]) for i in where)
-        ids = torch.full((len(where), width), model.pad_id, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for k, i in enumerate(where):
-            ids[k, width - len(encoded[i]) :] = torch.tensor(encoded[i])
-            mask[k, width - len(encoded[i]) :] = 1
-        out: Tensor = model.hf.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=how.max_new_tokens,
-            do_sample=False,
-            use_cache=True,
-            pad_token_id=model.pad_id,
-            eos_token_id=model.end_id,
-            stop_strings=list(how.stop) or None,
-            tokenizer=model.tokenizer,
-        )
-        for k, i in enumerate(where):
-            new = out[k, width:].tolist()
-            if model.end_id in new:
-                new = new[: new.index(model.end_id)]
-            tokens += len(encoded[i]) + len(new)
-            answers[i] = cut(model.decode(new), how.stop)
-    return [answers[i] for i in range(len(contexts))], tokens
-
-
-def cut(text: str, stops: Sequence[str]) -> str:
-    """Return `text` up to the first of the stop texts."""
-    for stop in stops:
-        text = text.split(stop)[0] if stop else text
-    return text
 
 
 class HeldOut:

@@ -21,6 +21,7 @@ from jobs_bench.task.finetune import (
     Choice,
     Exact,
     FineTune,
+    Generate,
     Pairs,
     Passage,
     Question,
@@ -146,7 +147,20 @@ class TextTask:
         spec = self.spec
         held_out = math.fsum(self._tokens_of(row) for d in spec.domains for row in d.held_out)
         asked = math.fsum(self._question_tokens(q) for q in spec.visible)
-        return held_out + asked - self._shared_tokens(spec.visible)
+        return held_out + asked - self._shared_tokens(spec.visible) + self._answer_tokens
+
+    @cached_property
+    def _answer_tokens(self) -> float:
+        """Tokens of answering by generation, as long as the right answers: each context once.
+
+        The last token of an answer is never read.
+        """
+        longest = self.spec.generation.max_new_tokens if self.spec.generation else 1
+        asked = {q.context: q for q in self.spec.visible if isinstance(q, Generate)}
+        read = math.fsum(
+            self._tokens(q.context) + min(self._tokens(q.gold), longest - 1) for q in asked.values()
+        )
+        return read - self._shared_tokens(tuple(asked.values()))
 
     def _shared_tokens(self, questions: Sequence[Question]) -> float:
         """Return the tokens that few-shot examples save by being computed once a group."""
@@ -186,9 +200,7 @@ class TextTask:
             return context + math.fsum(self._tokens(row) for row in rows)
         if isinstance(question, Exact):
             return context + self._tokens(question.answer)
-        gold = context + self._tokens(question.gold)
-        longest = self.spec.generation.max_new_tokens if self.spec.generation else 0
-        return gold + min(gold, context + longest)
+        return context + self._tokens(question.gold)
 
     @cached_property
     def _signature(self) -> str:

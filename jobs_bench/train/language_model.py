@@ -14,9 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils.logging import disable_progress_bar
 
 from jobs_bench.errors import InputError, MissingError
-
-Past = Sequence[tuple[Tensor, Tensor]]
-"""Keys and values ``(1, heads, P, head size)`` of a beginning, layer by layer."""
+from jobs_bench.train.growing_rows import can_grow, kept
+from jobs_bench.train.trunk_attention import Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +128,14 @@ class LanguageModel:
         for states in self.hidden(input_ids, branching)[where].split(size):
             yield head(states)
 
-    @torch.no_grad()
     def keep(self, input_ids: Tensor) -> Past:
         """Return keys and values of a beginning, ``(1, P)`` ids."""
-        cache = DynamicCache()
-        self.hf(input_ids=input_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        layers: list[Any] = list(cache.layers)
-        return [(layer.keys, layer.values) for layer in layers]
+        return kept(self.hf, input_ids)
+
+    @cached_property
+    def grows(self) -> bool:
+        """Return whether its rows can be read on, token by token, on kept beginnings."""
+        return self.branches and can_grow(self.hf, self.device)
 
     @cached_property
     def branches(self) -> bool:

@@ -1,7 +1,8 @@
 """Scores and their speed against lm-evaluation-harness's `HFLM`: one model, one process, in turns.
 
 They run where ``lm_eval``, the model and the data are. `JOBS_BENCH_BENCH_QUESTIONS` says on how
-many questions scores are compared: 200 in the committed results, 12 otherwise.
+many questions scores are compared, and how many are answered by generation: 200 in the committed
+results, 12 otherwise.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from jobs_bench.assets.models import SMOLLM2, resolve
 from jobs_bench.errors import MissingError
+from jobs_bench.evaluator.decoding import generate
 from jobs_bench.evaluator.likelihood import score_requests
-from jobs_bench.evaluator.scoring import Scorer, generate
+from jobs_bench.evaluator.scoring import Scorer
 from jobs_bench.task.contract import TaskSetup
 from jobs_bench.task.finetune import Choice, Generate, Question
 from jobs_bench.task.sources import DATA_VARIABLE, Sources
@@ -46,6 +48,8 @@ Race = Callable[..., None]
 
 QUESTIONS = int(os.environ.get("JOBS_BENCH_BENCH_QUESTIONS", "12"))
 BATCH_TOKENS = 2048
+ANSWER_TOKENS = 4096
+"""Batches of generation, answers at their longest included: what an evaluation has by default."""
 TOLERANCE = 1e-4
 
 TASKS: dict[str, tuple[type[Benchmark], int]] = {
@@ -73,8 +77,9 @@ def _harness(model: LanguageModel, batch_size: int) -> Any:
 
 
 @cache
-def _questions(name: str, n: int) -> tuple[Question, ...]:
-    task, shots = TASKS[name]
+def _questions(name: str, n: int, shots: int | None = None) -> tuple[Question, ...]:
+    task, usual = TASKS[name]
+    shots = usual if shots is None else shots
     made = task(TaskSetup(resolve(SMOLLM2), None), n_visible=1, n_hidden=n, shots=shots)
     return made.spec.hidden
 
@@ -134,20 +139,62 @@ def test_answers_are_the_harness_ones(
     model: LanguageModel, record_property: Callable[[str, object], None]
 ) -> None:
     questions = _questions("gsm8k", QUESTIONS)
+    record_property("questions", len(questions))
+    ours, theirs = _answers(model, questions)
+    _same_answers(questions, ours(), theirs())
+
+
+def _answers(
+    model: LanguageModel, questions: Sequence[Question]
+) -> tuple[Callable[[], list[str]], Callable[[], list[str]]]:
+    """Return what answers questions of gsm8k by us and by the harness, with the same batches."""
     how = Gsm8k.plan.generation
     assert how is not None
-    assert how.grade is not None
-    ours, _ = generate(model, [q.context for q in questions], how, 16 * 512)
+    contexts = [q.context for q in questions]
+    longest = max(len(model.encode(c)) for c in contexts) + how.max_new_tokens
+    harness = _harness(model, max(ANSWER_TOKENS // longest, 1))
     options = {"until": list(how.stop), "max_gen_toks": how.max_new_tokens, "do_sample": False}
-    asked = [
-        lm_api.Instance("generate_until", {}, (q.context, dict(options)), 0) for q in questions
-    ]
-    theirs = _harness(model, 16).generate_until(asked, disable_tqdm=True)
-    record_property("questions", len(questions))
+
+    def theirs() -> list[str]:
+        asked = [lm_api.Instance("generate_until", {}, (c, dict(options)), 0) for c in contexts]
+        answers: list[str] = harness.generate_until(asked, disable_tqdm=True)
+        return answers
+
+    return lambda: generate(model, contexts, how, ANSWER_TOKENS)[0], theirs
+
+
+def _same_answers(
+    questions: Sequence[Question], ours: Sequence[str], theirs: Sequence[str]
+) -> None:
+    grade = Gsm8k.plan.generation.grade if Gsm8k.plan.generation else None
+    assert grade is not None
     for question, mine, other in zip(questions, ours, theirs, strict=True):
         assert isinstance(question, Generate)
-        assert how.grade(mine, question.gold) == how.grade(other, question.gold)
+        assert grade(mine, question.gold) == grade(other, question.gold)
         assert mine == other
+
+
+@pytest.mark.benchmark(group="scoring")
+def test_answers_with_five_examples(
+    race: Race, model: LanguageModel, benchmark: BenchmarkFixture
+) -> None:
+    """Each side answers the questions three times; the answers are compared every time."""
+    questions = _questions("gsm8k", QUESTIONS, 5)
+    ours, theirs = _answers(model, questions)
+    got: dict[str, list[str]] = {}
+
+    def compared(side: str, answer: Callable[[], list[str]]) -> None:
+        got[side] = answer()
+        if len(got) == 2:
+            _same_answers(questions, got["ours"], got["theirs"])
+
+    benchmark.extra_info |= {"questions": len(questions), "batch tokens": ANSWER_TOKENS}
+    race(
+        lambda: compared("ours", ours),
+        lambda: compared("theirs", theirs),
+        "GSM8K 5-shot, answers: generate against HFLM.generate_until",
+        rounds=3,
+    )
 
 
 def _race(

@@ -14,8 +14,10 @@ import torch
 
 from jobs_bench.errors import DataError
 from jobs_bench.evaluator import likelihood, scoring
+from jobs_bench.evaluator.decoding import generate
 from jobs_bench.evaluator.likelihood import score_requests
-from jobs_bench.evaluator.scoring import Ratio, Scorer, cut, generate, summarise
+from jobs_bench.evaluator.scoring import Ratio, Scorer, summarise
+from jobs_bench.evaluator.stops import cut
 from jobs_bench.task.finetune import (
     Choice,
     Exact,
@@ -363,12 +365,6 @@ def test_ratios_are_summed_before_they_are_divided() -> None:
     assert math.isnan(summarise(rows[:1])["ppl"].se)
     assert rows[0]["bits"].value == pytest.approx(nats[0] / weights[0] / math.log(2))
     assert Ratio(1e6, 1, "exp").value == math.inf
-
-
-def test_text_is_cut_before_the_first_stop() -> None:
-    assert cut("a\nb;c", ("\n", ";")) == "a"
-    assert cut("a;b\nc", ("\n", ";")) == "a"
-    assert cut("abc", ("", "x")) == "abc"
 
 
 def test_held_out_losses_are_means_over_labelled_tokens(model: LanguageModel) -> None:
