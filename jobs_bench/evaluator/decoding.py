@@ -5,9 +5,10 @@ computed once and read by all rows on it. A row is a context without its trunk, 
 step reads one token of every row; where a quarter of the rows have ended, they leave, and waiting
 rows take their places.
 
-Models that cannot do this (`LanguageModel.grows`) answer by ``generate`` of `transformers`, in
-batches that wait for their longest answer. Either way the next token is the likeliest in float32,
-the lowest of equals, and a model's own settings of generation do not apply.
+Models that cannot do this (`LanguageModel.grows`), or whose own settings of generation change what
+is likeliest (a repetition penalty: lm-evaluation-harness lets it apply), answer by ``generate`` of
+`transformers`, in batches that wait for their longest answer. Either way the next token is the
+likeliest in float32, the lowest of equals.
 """
 
 from __future__ import annotations
@@ -27,6 +28,23 @@ from jobs_bench.task.prefixes import Items, plan
 from jobs_bench.train.growing_rows import GrowingRows, Joining
 from jobs_bench.train.language_model import LanguageModel
 from jobs_bench.train.trunk_attention import Past
+
+CHANGES_CHOICES: Final = (
+    "repetition_penalty",
+    "encoder_repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "sequence_bias",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "min_length",
+    "min_new_tokens",
+    "exponential_decay_length_penalty",
+    "guidance_scale",
+)
+"""Settings of `transformers.GenerationConfig` that greedy decoding heeds."""
 
 LEAVE: Final = 0.25
 """Share of a batch that must have ended before rows move: moving copies keys and values."""
@@ -118,17 +136,25 @@ def generate(
     room = max(model.context - how.max_new_tokens, 1)
     encoded = [tuple(model.encode_pair(c, "")[0] or model.encode(c))[-room:] for c in contexts]
     numbers = {ids: i for i, ids in enumerate(dict.fromkeys(encoded))}
-    rows, tokens = _rows(model, list(numbers), how)
-    (_on_trunks if model.grows else _apart)(model, rows, eval_tokens)
+    grows = model.grows and not _has_own_settings(model)
+    rows, tokens = _rows(model, list(numbers), how, grows)
+    (_on_trunks if grows else _apart)(model, rows, eval_tokens)
     answers = {row.number: cut(model.decode(row.answer), how.stop) for row in rows}
     return [answers[numbers[ids]] for ids in encoded], tokens + sum(row.read for row in rows)
 
 
+def _has_own_settings(model: LanguageModel) -> bool:
+    """Return whether the model's generation settings say more than the likeliest token."""
+    own = model.hf.generation_config
+    neutral = (None, 0, 1.0, [], {})
+    return any(getattr(own, name, None) not in neutral for name in CHANGES_CHOICES)
+
+
 def _rows(
-    model: LanguageModel, contexts: Sequence[Items], how: Generation
+    model: LanguageModel, contexts: Sequence[Items], how: Generation, grows: bool
 ) -> tuple[list[_Row], int]:
     """Return a row for each context, in the order of reading, and the tokens of their trunks."""
-    if not model.grows:
+    if not grows:
         none = _Trunk(model, ())
         order = sorted(range(len(contexts)), key=lambda i: (len(contexts[i]), i))
         return [_Row(model, i, none, contexts[i], how) for i in order], 0
@@ -203,8 +229,6 @@ def _apart(model: LanguageModel, rows: Sequence[_Row], eval_tokens: int) -> None
             max_new_tokens=max(row.limit for row in batch),
             do_sample=False,
             num_beams=1,
-            repetition_penalty=1.0,
-            no_repeat_ngram_size=0,
             use_cache=True,
             pad_token_id=model.pad_id,
             eos_token_id=model.end_id,

@@ -245,18 +245,24 @@ def test_equal_logits_go_to_the_lowest_token(tiny_folder: Path) -> None:
     assert got == [_wanted(model, c, (), 6)[0] for c in _contexts(1)]
 
 
-def test_settings_of_the_model_do_not_apply(
-    llama: LanguageModel, unshared: LanguageModel, tiny_folder: Path
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"repetition_penalty": 5.0},
+        {"no_repeat_ngram_size": 2},
+        {"suppress_tokens": list(range(5, 25))},
+    ],
+)
+def test_settings_of_the_model_apply_as_in_the_harness(
+    llama: LanguageModel, tiny_folder: Path, setting: dict[str, object]
 ) -> None:
+    other = _load(tiny_folder)
+    assert other.grows
+    other.hf.generation_config.update(**setting)
     how = Generation((), LONGEST)
-    wanted = generate(llama, _contexts(2), how, 300)[0]
-    for grows in (True, False):
-        other = _load(tiny_folder)
-        other.__dict__["grows"] = grows
-        other.hf.generation_config.repetition_penalty = 5.0
-        other.hf.generation_config.no_repeat_ngram_size = 2
-        assert [_wanted(other, c, ())[0] for c in _contexts(2)] != wanted
-        assert generate(other, _contexts(2), how, 300)[0] == wanted
+    wanted = [_wanted(other, c, ())[0] for c in _contexts(2)]
+    assert generate(other, _contexts(2), how, 1)[0] == wanted
+    assert wanted != generate(llama, _contexts(2), how, 300)[0]
 
 
 @pytest.fixture
