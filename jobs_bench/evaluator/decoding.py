@@ -146,7 +146,7 @@ def generate(
 def _has_own_settings(model: LanguageModel) -> bool:
     """Return whether the model's generation settings say more than the likeliest token."""
     own = model.hf.generation_config
-    neutral = (None, 0, 1.0, [], {})
+    neutral: tuple[object, ...] = (None, 0, 1.0, [], {})
     return any(getattr(own, name, None) not in neutral for name in CHANGES_CHOICES)
 
 
