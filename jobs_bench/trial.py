@@ -133,6 +133,8 @@ class Point:
         items: What each question came to, in the task's order: the metric behind the score, and
             ``gold_logprob``, the log-probability of the right answer in nats. Only where the task
             has the capability ``logprobs``.
+        shares: Of the training domains, on the way to the point: only where a controller may have
+            changed them, empty where the configuration's mixture holds.
     """
 
     step: int
@@ -140,6 +142,7 @@ class Point:
     metrics: Mapping[str, Value] = field(default_factory=dict)
     domain_losses: Mapping[str, float] = field(default_factory=dict)
     items: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class Online:
             first = self._controller.start(self._sums["shares"], self._horizon, losses)
             self._take(first)
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the shares of the domains now."""
+        return dict(zip(self._names, self._sums["shares"].tolist(), strict=True))
+
     def begin(self, adapted: Adapted) -> list[int]:
         """Note the trial's own adapter; return the ends of rounds in this segment."""
         self._adapted = adapted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,8 +68,8 @@ class SegmentRun:
         """Bring a fresh member to where the trial stands."""
         self._restore(member)
 
-    def reached(self, progress: Progress) -> None:
-        """Measure at a stop.
+    def reached(self, progress: Progress, shares: Mapping[str, float] | None = None) -> None:
+        """Measure at a stop, which rows by `shares` led to where a controller set them.
 
         Raises:
             DivergedError: The score is not finite.
@@ -78,7 +78,7 @@ class SegmentRun:
         self._attempt.scored(tokens)
         if not math.isfinite(point.score.mean):
             raise DivergedError(progress.step, "the score", progress.tokens)
-        self._attempt.points.append(point)
+        self._attempt.points.append(replace(point, shares=shares) if shares else point)
 
     def arrived(self, member: Member) -> None:
         """Keep the trial's state."""
@@ -115,7 +115,7 @@ class SegmentRun:
                     self.train_s += lap()
                     if progress.step in self.stops:
                         with adapted.folded():
-                            self.reached(progress)
+                            self.reached(progress, None if online is None else online.shares)
                     if online is not None and progress.step in ends:
                         self._attempt.trained(trainer.tokens, trainer.step)
                         online.end_round(adapted, progress.step)

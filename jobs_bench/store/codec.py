@@ -156,6 +156,8 @@ def point_to_json(point: Point) -> dict[str, Any]:
     }
     if point.items:
         plain["items"] = {n: [number(v) for v in values] for n, values in point.items.items()}
+    if point.shares:
+        plain["shares"] = {name: number(v) for name, v in point.shares.items()}
     return plain
 
 
@@ -167,6 +169,7 @@ def point_from_json(data: Mapping[str, Any]) -> Point:
         metrics={name: value_from_json(v) for name, v in data["metrics"].items()},
         domain_losses={name: read_number(v) for name, v in data["domain_losses"].items()},
         items={n: tuple(map(read_number, values)) for n, values in data.get("items", {}).items()},
+        shares={name: read_number(v) for name, v in data.get("shares", {}).items()},
     )
 
 

@@ -181,6 +181,8 @@ def _measured(point: Mapping[str, Any]) -> list[tuple[str, float, float, int]]:
         found.append((name, float(mean), float(se), n))
     for domain, loss in point["domain_losses"].items():
         found.append((f"loss.{domain}", float(loss), math.nan, 0))
+    for domain, share in point.get("shares", {}).items():
+        found.append((f"share.{domain}", float(share), math.nan, 0))
     return found
 
 

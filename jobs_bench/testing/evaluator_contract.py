@@ -145,3 +145,6 @@ def _check_scores(point: Point, info: TaskInfo, where: str) -> None:
     losses = point.domain_losses
     assert set(losses) <= domains, f"{where}: losses of {set(losses)}; domains: {domains}"
     assert all(math.isfinite(v) for v in losses.values()), f"{where}: losses {losses}"
+    shares = point.shares
+    assert set(shares) <= domains, f"{where}: shares of {set(shares)}; domains: {domains}"
+    assert not shares or abs(math.fsum(shares.values()) - 1) < 1e-9, f"{where}: shares {shares}"

@@ -81,6 +81,19 @@ def _frames() -> dict[str, pd.DataFrame]:
     return tables(MANIFEST, events())
 
 
+def test_shares_of_a_controlled_trial_are_points() -> None:
+    point = Point(10, Value(0.3), shares={"web": 0.75, "books": 0.25})
+    outcome = Outcome(Segment(0, WEB, 0, 10, 7, controller="odm"), "ok", (point,), ())
+    told = Event("finished", outcome_to_json(outcome, seconds=False))
+    points = tables(MANIFEST, [Event("started", MANIFEST.facts()), asked(0, Start(WEB, 10)), told])[
+        "points"
+    ].set_index("metric")
+    assert points["mean"].filter(like="share.").to_dict() == {
+        "share.web": 0.75,
+        "share.books": 0.25,
+    }
+
+
 def test_every_table_says_which_study(frames: dict[str, pd.DataFrame]) -> None:
     assert tuple(frames) == TABLES
     for frame in frames.values():

@@ -167,11 +167,15 @@ def test_odm_draws_by_the_shares_that_it_states(make: Maker, tiny_space: Space) 
     assert float(drawn.sum()) == 48
     assert float(state["sum.rows"].sum()) == 16, "the last round has four steps"
     assert float(state["memory.step"]) == 8
+    courses = [list(point.shares.values()) for point in whole.points]
+    assert courses[-1] == shares.tolist(), "a point tells what led to it"
+    assert courses[0] == pytest.approx([config.mixture()[d] for d in whole.points[0].shares])
     rows = state["sum.rows"].numpy() - 16 * shares.numpy()
     assert np.abs(rows).max() <= 3
     train = _charge(whole, "train")
     assert train.flop == pytest.approx(train_flop(make.facts, config, train.tok, 12))
     plain = _one(make(), Segment(1, config, 0, 12, 5))
+    assert not any(point.shares for point in plain.points)
     assert {c.category for c in whole.charges} == {"train", "eval"}, "odm has nothing measured"
     assert _charge(whole, "eval").tok == _charge(plain, "eval").tok
 

@@ -192,6 +192,15 @@ def test_a_merge_is_written_where_there_is_one(merge: tuple[tuple[int, float], .
     assert segment_from_json(json.loads(json.dumps(segment_to_json(segment)))) == segment
 
 
+def test_shares_are_written_where_there_are_any() -> None:
+    segment = Segment(0, CONFIG, 0, 5, 1)
+    for shares in ({}, {"a": 0.1, "b": 0.9}):
+        outcome = Outcome(segment, "ok", (Point(5, Value(1.0), shares=shares),), ())
+        plain = outcome_to_json(outcome, seconds=False)
+        assert ("shares" in plain["points"][0]) == bool(shares)
+        assert outcome_from_json(json.loads(json.dumps(plain))).points == outcome.points
+
+
 def test_numbers_that_are_none_are_refused() -> None:
     assert math.isnan(outcome_from_json(_outcome("nan")).points[0].score.mean)
     with pytest.raises(JournalError, match="holds a number"):
