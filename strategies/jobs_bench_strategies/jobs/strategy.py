@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from jobs_bench.errors import CapabilityError, OptionError, UnknownNameError
 from jobs_bench.space.configuration import AxisValue, Configuration, Mixture
 from jobs_bench.space.native import NativeEncoding
+from jobs_bench.space.simplex import Simplex
 from jobs_bench.strategy.contract import (
     Artifact,
     AskContext,
@@ -30,6 +33,7 @@ from jobs_bench_strategies.jobs.predictors import CANDIDATES
 from jobs_bench_strategies.jobs.recommend import by_posterior
 from jobs_bench_strategies.jobs.split import Pilots, Verdict, most_pilots
 from jobs_bench_strategies.jobs.value import log_values
+from jobs_bench_strategies.mixing.dsir import likeness
 
 _RUNGS = 6  # steps considered at most, a factor of about two apart
 _ANCHORS = 4
@@ -61,7 +65,9 @@ class Jobs:
       horizon at once, more while the regret bound asks for them (`theory`, `split`).
     - Where the score is a sum of parts, such as losses of domains, each part has a process of its
       own, and they are added up.
-    - The default recipe and the uniform mixture come first; costs are those of each configuration.
+    - The default recipe, the mixture of the rows that look like the target (DSIR, Xie et al. 2023,
+      where the task has the capability ``texts``) and the uniform mixture come first; costs are
+      those of each configuration.
     - It recommends the highest posterior mean among what was trained to the horizon; a shorter
       trial only if its lower bound beats all of these.
 
@@ -76,7 +82,8 @@ class Jobs:
         calibrated: False takes predictions for truth.
         resume: False restarts trials instead of continuing them.
         cost_aware: False counts every segment alike.
-        warm: False leaves out default recipe and uniform mixture.
+        warm: False leaves out default recipe, mixture of rows like the target, uniform mixture.
+        texts: False does without reading what rows and questions say.
         recommend: ``posterior``, or ``observed``: the best score seen.
         parts: Where the task declares the score a sum of parts (domain losses), model each of them;
             False models the sum.
@@ -99,6 +106,7 @@ class Jobs:
         resume: bool = True,
         cost_aware: bool = True,
         warm: bool = True,
+        texts: bool = True,
         recommend: str = "posterior",
         parts: bool = True,
     ) -> None:
@@ -115,6 +123,7 @@ class Jobs:
         self.resume = resume
         self.cost_aware = cost_aware
         self.warm = warm
+        self.texts = texts
         self.recommends = recommend
         self.parts = parts
         self._how = How(predictor, calibrated)
@@ -144,6 +153,7 @@ class Jobs:
         share = problem.cost(problem.default, 0, self._short) / problem.full_cost()
         self._n_init = max(1, min(self.n_init, int(_DESIGN * runs / share)))
         how = dataclasses.replace(self._how, parts=problem.parts if self.parts else ())
+        self._known = self._recipes()
         self._believer = Believer(self._encoding, self._steps, how)
         self._pilots = Pilots(problem, self._steps, self._short)
         self._told: list[Outcome] = []
@@ -223,7 +233,7 @@ class Jobs:
         """
         if started >= self._n_init:
             return None
-        known = [c for c in self._known() if c not in taken] if self.warm else []
+        known = [c for c in self._known if c not in taken] if self.warm else []
         config = known[0] if known else _drawing.sobol(self.problem, seed, started, taken)
         if config is None:
             return None
@@ -231,16 +241,22 @@ class Jobs:
         fits = [s for s in self._steps if s <= longest and purse.affords(config, 0, s)]
         return self._offer(config, 0, fits[-1]) if fits else None
 
-    def _known(self) -> list[Configuration]:
-        """Return the default recipe and, in an open space, the same with the uniform mixture."""
-        first = default_config(self.problem)
-        if self.problem.candidates is not None:
+    def _recipes(self) -> list[Configuration]:
+        """Return the default recipe and, in an open space, the same with mixtures that are known.
+
+        Those of the rows that look like the target, where they can be read, and the uniform one.
+        """
+        first, problem = default_config(self.problem), self.problem
+        if problem.candidates is not None:
             return [first]
-        uniform: dict[str, AxisValue] = {
-            s.name: s.realise(Mixture.normalised(dict.fromkeys(s.domains, 1.0)))
-            for s in self.problem.space.simplexes
-        }
-        return list(dict.fromkeys([first, first.with_(uniform)]))
+        read = problem.texts() if self.warm and self.texts and problem.texts else None
+        alike: dict[str, AxisValue] = {}
+        uniform: dict[str, AxisValue] = {}
+        for axis in problem.space.simplexes:
+            uniform[axis.name] = _mixture(axis, np.ones(len(axis.domains)))
+            if read is not None and set(axis.domains) <= set(read.domains):
+                alike[axis.name] = _mixture(axis, likeness(read, axis.domains))
+        return list(dict.fromkeys([first, first.with_(alike), first.with_(uniform)]))
 
     def _next(
         self,
@@ -340,3 +356,7 @@ class Jobs:
         begin = until if self.resume else 0
         rest = cost(config, begin, self._horizon) if until < self._horizon else 0.0
         return Offer(config, start, until, cost(config, start, until), rest, trial_id)
+
+
+def _mixture(axis: Simplex, shares: np.ndarray) -> Mixture:
+    return axis.realise(Mixture.normalised(dict(zip(axis.domains, shares.tolist(), strict=True))))

@@ -13,9 +13,11 @@ from scipy.sparse import csr_array
 
 from jobs_bench.errors import OptionError
 from jobs_bench.strategy.contract import Problem, StrategyInfo
+from jobs_bench.texts import Texts
 from jobs_bench_strategies.mixing.fixed import Uniform
 
 BUCKETS: Final = 10_000
+KEEP: Final = 0.1
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -43,7 +45,7 @@ class Dsir(Uniform):
         reference="Xie et al. 2023, arXiv 2302.03169",
     )
 
-    def __init__(self, *, keep: float = 0.1) -> None:
+    def __init__(self, *, keep: float = KEEP) -> None:
         if not 0 < keep < 1:
             raise OptionError(f"got keep={keep}; wanted a share in (0, 1)")
         super().__init__()
@@ -53,15 +55,25 @@ class Dsir(Uniform):
         """Return each domain's share of the rows that are kept, ``(k,)``."""
         del prior
         assert problem.texts is not None  # the capability says so
-        texts = problem.texts()
-        rows = [row for name in names for row in texts.domains[name]]
-        logits = importance(bags(rows), bags(texts.target))
-        sizes = np.asarray([len(texts.domains[name]) for name in names])
-        owner = np.repeat(np.arange(len(names)), sizes)
-        kept = resample(logits - np.log(sizes)[owner], max(round(self.keep * sizes.sum()), 1))
-        counts = np.bincount(owner[kept], minlength=len(names))
-        found: np.ndarray = counts / counts.sum()
-        return found
+        return likeness(problem.texts(), names, self.keep)
+
+
+def likeness(texts: Texts, names: Sequence[str], keep: float = KEEP) -> np.ndarray:
+    """Return each domain's share of the rows that are kept for the target, ``(k,)``.
+
+    Args:
+        texts: Of the task.
+        names: Domains, in the order of the answer.
+        keep: Share of the rows that are kept, ``(0, 1)``.
+    """
+    rows = [row for name in names for row in texts.domains[name]]
+    logits = importance(bags(rows), bags(texts.target))
+    sizes = np.asarray([len(texts.domains[name]) for name in names])
+    owner = np.repeat(np.arange(len(names)), sizes)
+    kept = resample(logits - np.log(sizes)[owner], max(round(keep * sizes.sum()), 1))
+    counts = np.bincount(owner[kept], minlength=len(names))
+    found: np.ndarray = counts / counts.sum()
+    return found
 
 
 def bags(texts: Sequence[str]) -> csr_array:

@@ -23,6 +23,7 @@ from jobs_bench.strategy.contract import Problem, Strategy
 from jobs_bench.strategy.history import History, TrialRecord
 from jobs_bench.task.contract import TaskSetup
 from jobs_bench.testing.synthetic import Synthetic, small_space
+from jobs_bench.texts import Texts
 from jobs_bench.trial import Outcome, Point, Segment, Value
 from jobs_bench_strategies._gp_native import NativeSurrogate
 from jobs_bench_strategies._gp_sum import SumSurrogate
@@ -150,6 +151,28 @@ def test_it_continues_trials_and_recommends_what_it_trained_in_full(study: Study
     assert high is not None
     assert low < score < high
     assert trials[0].config == machine.problem.default
+
+
+@pytest.mark.parametrize("texts", [True, False])
+def test_the_mixture_that_looks_like_the_target_comes_early(study: Study, texts: bool) -> None:
+    class Readable(Synthetic):
+        def texts(self) -> Texts:
+            rows = {d: [f"word{i} {d}" for i in range(400)] for d in self._domains()}
+            return Texts(rows, [f"what is {self._domains()[0]}"] * 20)
+
+    task = Readable(seed=1)
+    machine = study(Jobs(texts=texts), task, "9x")
+    trials = [machine.history[i] for i in range(3)]
+    assert trials[0].config == machine.problem.default
+    share = trials[1].config.mixture()["d0"]
+    if texts:
+        assert share > 0.7, "domain 0 is the target's"
+        assert trials[1].config == machine.problem.default.with_(
+            {"mixture": trials[1].config.mixture()}
+        )
+    else:
+        assert share < 0.7
+    assert len({t.config for t in trials}) == 3
 
 
 def test_restarting_costs_what_continuing_saves(study: Study) -> None:
