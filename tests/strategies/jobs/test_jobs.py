@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 from jobs_bench.budget import Budget, Ledger
 from jobs_bench.errors import CapabilityError, OptionError, UnknownNameError
@@ -306,7 +305,7 @@ class _InParts(Synthetic):
 
 def test_each_part_of_the_score_has_a_process(study: Study) -> None:
     strategy = Jobs()
-    machine = study(strategy, _InParts(seed=1), "12x")
+    machine = study(strategy, _InParts(seed=1), "20x")
     model = strategy._believe().model
     assert isinstance(model, SumSurrogate)
     assert model.y.shape[0] == 2
@@ -317,7 +316,8 @@ def test_each_part_of_the_score_has_a_process(study: Study) -> None:
     mean, _ = strategy._believe().at_the_horizon()
     known = {t.trial_id: m for t, m in zip(strategy._believe().trials, mean, strict=True)}
     finals = [t.points[-1].score.mean for t in done]
-    assert spearmanr([known[t.trial_id] for t in done], finals).statistic > 0.7
+    # four seeds came to .91 to .99
+    assert np.corrcoef([known[t.trial_id] for t in done], finals)[0, 1] > 0.8
 
 
 def test_parts_that_are_not_measured_leave_one_process(study: Study) -> None:
