@@ -14,7 +14,8 @@ from jobs_bench.task.sources import Record, Sources
 from jobs_bench.task.split import by_hash, split_questions
 from jobs_bench.task.text_spec import TextSpec, mixture_axis, preset_space, steps_of
 from jobs_bench.task.text_task import TextTask
-from jobs_bench_tasks._documents import CORPORA, Corpus, Document
+from jobs_bench_tasks._corpora import CORPORA, Corpus
+from jobs_bench_tasks._documents import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from jobs_bench.task.text_spec import ACC, ACC_NORM, GOLD_BPB
 from jobs_bench_tasks._benchmark import Benchmark, Plan
-from jobs_bench_tasks._documents import SCIQ_ASKED
+from jobs_bench_tasks._corpora import SCIQ_ASKED
 
 
 class SciQ(Benchmark):

@@ -14,8 +14,8 @@ from jobs_bench.task.finetune import Generation
 from jobs_bench.task.sources import Fields, Record
 from jobs_bench.task.text_spec import ACC, GOLD_BPB
 from jobs_bench_tasks._benchmark import Benchmark, Plan
+from jobs_bench_tasks._corpora import Corpus
 from jobs_bench_tasks._documents import (
-    Corpus,
     Document,
     truthfulqa_gen,
     truthfulqa_mc1,

@@ -20,7 +20,8 @@ from jobs_bench.task.finetune import Choice, Generate, Pairs, Passage
 from jobs_bench.task.sources import DATA_VARIABLE, Sources, read_text
 from jobs_bench.train.language_model import LanguageModel
 from jobs_bench_tasks._benchmark import Benchmark
-from jobs_bench_tasks._documents import CORPORA, Document, wikitext_pages
+from jobs_bench_tasks._corpora import CORPORA
+from jobs_bench_tasks._documents import Document, wikitext_pages
 from jobs_bench_tasks.gsm8k import grade
 from jobs_bench_tasks.pocket.model_folder import path as pocket_model
 from jobs_bench_tasks.sciq import SciQ
