@@ -187,23 +187,21 @@ class Adapted:
                 layer.get_base_layer().weight.data = weight
                 layer.merged_adapters.clear()
 
-    @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
         """Put values into the trainable parameters.
 
         Raises:
             SpaceError: Other names or shapes, as when forking into another configuration.
         """
-        fitting(self.config, self.params, state)
-        for name, p in self.params.items():
-            p.copy_(state[name])
+        fill(self.config, self.params, state)
 
 
-def fitting(config: Configuration, params: Mapping[str, Tensor], state: dict[str, Tensor]) -> None:
-    """Make sure that `state` has the names and shapes of `params`.
+@torch.no_grad()
+def fill(config: Configuration, params: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Put the values of `state` into `params`, in place.
 
     Raises:
-        SpaceError: It has others.
+        SpaceError: It has other names or shapes; nothing has changed then.
     """
     have = {n: tuple(p.shape) for n, p in params.items()}
     got = {n: tuple(t.shape) for n, t in state.items()}
@@ -213,3 +211,5 @@ def fitting(config: Configuration, params: Mapping[str, Tensor], state: dict[str
             f"the checkpoint does not fit {method_of(config)}: {len(differ)} tensors differ, the "
             f"first is {differ[0]}: got {got.get(differ[0])}, wanted {have.get(differ[0])}"
         )
+    for name, p in params.items():
+        p.copy_(state[name])

@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 
 from jobs_bench.errors import SpaceError
 from jobs_bench.space.configuration import Configuration
-from jobs_bench.train.adapter import fitting, method_of, trainable
+from jobs_bench.train.adapter import fill, method_of, trainable
 from jobs_bench.train.language_model import LanguageModel
 
 PLAIN = ("lora", "rslora")
@@ -72,9 +72,7 @@ class LowRank:
         Raises:
             SpaceError: Other names or shapes, as when forking into another configuration.
         """
-        fitting(self.config, self.params, state)
-        for name, p in self.params.items():
-            p.copy_(state[name])
+        fill(self.config, self.params, state)
 
     @contextmanager
     def folded(self, model: LanguageModel) -> Iterator[None]:
