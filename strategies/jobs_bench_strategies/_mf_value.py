@@ -8,19 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs_bench.errors import CapabilityError
 from jobs_bench.space.configuration import Configuration
-from jobs_bench.strategy.contract import AskContext, Problem, Recommendation
-from jobs_bench.strategy.history import History
-from jobs_bench.trial import Outcome, Proposal, Resume, Start
-from jobs_bench_strategies import _drawing
+from jobs_bench.strategy.contract import Recommendation
+from jobs_bench.trial import Resume, Start
 from jobs_bench_strategies._acquire import best_few
-from jobs_bench_strategies._engine import EngineName, engine_called
+from jobs_bench_strategies._engine import EngineName
 from jobs_bench_strategies._evidence import best_first
 from jobs_bench_strategies._observing import best_observed
 from jobs_bench_strategies._offers import Offer, ways
-from jobs_bench_strategies._spending import Purse, end
-from jobs_bench_strategies._step_model import Fit, StepModel, check_steps
+from jobs_bench_strategies._spending import Purse
+from jobs_bench_strategies._step_model import Fit
+from jobs_bench_strategies._step_search import StepSearch
 from jobs_bench_strategies._surrogate import LogEI, Surrogate, Ucb
 
 _HORIZON = (1.0,)  # the step's column there
@@ -55,79 +53,21 @@ class Weighed:
         return found
 
 
-class MfByValue:
-    """The loop: a design, then the segment of the highest value for each unit of cost.
+class MfByValue(StepSearch):
+    """The segment of the highest value for each unit of cost.
 
     A subclass says what a segment is worth (`_values`). Considered are new configurations (the best
-    by LogEI and by UCB at the horizon) and paused trials, each to every later step. Segments in
-    flight are taken for measured at their posterior mean.
+    by LogEI and by UCB at the horizon) and paused trials, each to every later step.
     """
 
     def __init__(
         self, *, n_init: int = 8, eta: float = 3.0, levels: int = 3, engine: EngineName = "native"
     ) -> None:
-        check_steps(n_init, eta, levels)
-        self.n_init = n_init
-        self.eta = eta
-        self.levels = levels
-        self._surrogate = engine_called(engine)
-        self.seen = History()
-
-    def setup(self, problem: Problem) -> None:
-        """Take in the problem.
-
-        Raises:
-            CapabilityError: The task cannot resume a trial.
-        """
-        if "resume" not in problem.capabilities:
-            raise CapabilityError(
-                f"{type(self).__name__} needs a task that can resume trials; this one cannot"
-            )
-        self.problem = problem
-        self.seen = History()
-        self._steps = StepModel(problem, self.n_init, self.eta, self.levels, self._surrogate)
-        self._told = 0
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in outcomes."""
-        self.seen.extend(outcomes)
-        self._told += len(outcomes)
-
-    def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
-        """Return up to `n` segments."""
-        purse = Purse(self.problem, ctx)
-        seed = _drawing.sobol_seed(ctx)
-        taken = _drawing.tried(ctx.history)
-        busy = {t.trial_id for t in ctx.history if t.until is not None or t.retired}
-        believed = [(t.config, t.until) for t in ctx.history if t.until is not None]
-        fit = self._steps.fit(self.seen, self._told)
-        work: list[Proposal] = []
-        for i in range(n):
-            started = len(ctx.history) + sum(isinstance(p, Start) for p in work)
-            proposal: Proposal | None
-            if fit.model is None or started < self._steps.n_init:
-                proposal = self._steps.initial(taken, purse, seed, started)
-            else:
-                model = fit.model.believing(self._steps.rows(believed))
-                proposal = self._best(model, fit, busy, taken, purse, ctx.torch_seed + i)
-            if isinstance(proposal, Resume):
-                busy.add(proposal.trial_id)
-                trial = ctx.history[proposal.trial_id]
-                config, begin = trial.config, trial.step
-            elif isinstance(proposal, Start):
-                config, begin = proposal.config, 0
-                taken.add(config)
-                proposal = Start(config, proposal.until, {_drawing.SOBOL_SEED: seed})
-            else:
-                break
-            purse.take(config, begin, proposal.until)
-            believed.append((config, proposal.until))
-            work.append(proposal)
-        return work or [end(ctx)]
+        super().__init__(n_init, eta, levels, engine)
 
     def recommend(self) -> Recommendation:
         """Return the highest posterior mean at the horizon among all configurations tried."""
-        fit = self._steps.fit(self.seen, self._told)
+        fit = self._fit()
         if fit.model is None:
             return best_observed(self.problem, self.seen)
         full = sum(t.step == self._steps.horizon for t in fit.trials)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from jobs_bench.errors import CapabilityError, OptionError
+from jobs_bench.errors import OptionError
 from jobs_bench.space.configuration import Configuration
-from jobs_bench.strategy.contract import AskContext, Problem, Recommendation, StrategyInfo
-from jobs_bench.strategy.history import History
-from jobs_bench.trial import Outcome, Proposal, Resume, Start
-from jobs_bench_strategies import _drawing
+from jobs_bench.strategy.contract import Recommendation, StrategyInfo
+from jobs_bench.trial import Resume, Start
 from jobs_bench_strategies._acquire import maximise
-from jobs_bench_strategies._engine import EngineName, engine_called
+from jobs_bench_strategies._engine import EngineName
 from jobs_bench_strategies._evidence import best_first
 from jobs_bench_strategies._observing import best_observed
-from jobs_bench_strategies._spending import Purse, end
-from jobs_bench_strategies._step_model import Fit, StepModel, check_steps
+from jobs_bench_strategies._spending import Purse
+from jobs_bench_strategies._step_model import Fit
+from jobs_bench_strategies._step_search import StepSearch
 from jobs_bench_strategies._surrogate import LogEI, Surrogate
 
 _ANCHORS = 4
 _HORIZON = (1.0,)  # the step's column there
 
 
-class MfBo:
+class MfBo(StepSearch):
     """LogEI at the horizon picks the configuration, then the cheapest informative step is chosen.
 
     Reference: the two-stage scheme of BoFire (2024), in the spirit of Kandasamy et al. 2016
@@ -67,67 +64,10 @@ class MfBo:
         levels: int = 3,
         engine: EngineName = "native",
     ) -> None:
-        check_steps(n_init, eta, levels)
+        super().__init__(n_init, eta, levels, engine)
         if not 0 < share <= 1:
             raise OptionError(f"got share={share}; wanted a number in (0, 1]")
-        self.n_init = n_init
-        self.levels = levels
         self.share = share
-        self.eta = eta
-        self._surrogate = engine_called(engine)
-        self.seen = History()
-
-    def setup(self, problem: Problem) -> None:
-        """Take in the problem.
-
-        Raises:
-            CapabilityError: The task cannot resume a trial.
-        """
-        if "resume" not in problem.capabilities:
-            raise CapabilityError("mf_bo needs a task that can resume trials; this one cannot")
-        self.problem = problem
-        self.seen = History()
-        self._steps = StepModel(problem, self.n_init, self.eta, self.levels, self._surrogate)
-        self._told = 0
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Take in outcomes."""
-        self.seen.extend(outcomes)
-        self._told += len(outcomes)
-
-    def ask(self, n: int, ctx: AskContext) -> Sequence[Proposal]:
-        """Return up to `n` segments."""
-        purse = Purse(self.problem, ctx)
-        sobol_seed = _drawing.sobol_seed(ctx)
-        taken = _drawing.tried(ctx.history)
-        believed = [(t.config, t.until) for t in ctx.history if t.until is not None]
-        resumed: set[int] = set()
-        work: list[Proposal] = []
-        for i in range(n):
-            fit = self._fit()
-            started = len(ctx.history) + sum(isinstance(p, Start) for p in work)
-            proposal: Proposal | None
-            if fit.model is None or started < self._steps.n_init:
-                proposal = self._steps.initial(taken, purse, sobol_seed, started)
-            else:
-                model = fit.model.believing(self._steps.rows(believed))
-                proposal = self._promotion(model, fit, ctx.history, resumed, purse)
-                if proposal is None:
-                    proposal = self._new(model, fit, taken, purse, ctx.torch_seed + i)
-            if proposal is None:
-                break
-            if isinstance(proposal, Resume):
-                resumed.add(proposal.trial_id)
-                trial = ctx.history[proposal.trial_id]
-                config, start = trial.config, trial.step
-            elif isinstance(proposal, Start):
-                config, start = proposal.config, 0
-                taken.add(config)
-                proposal = Start(config, proposal.until, {_drawing.SOBOL_SEED: sobol_seed})
-            purse.take(config, start, proposal.until)
-            believed.append((config, proposal.until))
-            work.append(proposal)
-        return work or [end(ctx)]
 
     def recommend(self) -> Recommendation:
         """Return the best posterior mean at the horizon among configurations trained to it."""
@@ -139,18 +79,23 @@ class MfBo:
             return self._steps.recommend(fit, full, "at the horizon")
         return self._steps.recommend(fit, fit.trials, "none of them at the horizon")
 
-    def _fit(self) -> Fit:
-        return self._steps.fit(self.seen, self._told)
+    def _best(
+        self,
+        model: Surrogate,
+        fit: Fit,
+        busy: set[int],
+        taken: set[Configuration],
+        purse: Purse,
+        seed: int,
+    ) -> Start | Resume | None:
+        promoted = self._promotion(model, fit, busy, purse)
+        return promoted or self._new(model, fit, taken, purse, seed)
 
-    def _promotion(
-        self, model: Surrogate, fit: Fit, history: History, resumed: set[int], purse: Purse
-    ) -> Resume | None:
+    def _promotion(self, model: Surrogate, fit: Fit, busy: set[int], purse: Purse) -> Resume | None:
         """Return the resumption of the incumbent when it is not measured at the horizon."""
         mean, _ = model.predict(self._steps.at_horizon([t.config for t in fit.trials]))
-        trial = history[fit.trials[int(mean.argmax())].trial_id]
-        if trial.step == self._steps.horizon or trial.until is not None or trial.retired:
-            return None
-        if trial.trial_id in resumed:
+        trial = fit.trials[int(mean.argmax())]
+        if trial.step == self._steps.horizon or trial.trial_id in busy:
             return None
         until = self._until(model, trial.config, trial.step, purse)
         return None if until is None else Resume(trial.trial_id, until)
