@@ -124,5 +124,5 @@ def test_bad_options_and_tasks_are_refused(make: type[MfByValue]) -> None:
         make(eta=1.0)
     with pytest.raises(OptionError, match="got levels=0"):
         make(levels=0)
-    with pytest.raises(CapabilityError, match=f"{make.__name__} needs a task that can resume"):
+    with pytest.raises(CapabilityError, match=f"{make.info.name} needs a task that can resume"):
         make().setup(Synthetic().problem("4x", capabilities=("curves",)))
